@@ -1,0 +1,1 @@
+"""Downscale coarse climate-model precipitation to an ensemble of fine-grid rain video."""

@@ -1,0 +1,209 @@
+"""The absolute lattice of time: frames, periods and windows, on any CF calendar.
+
+Frame `k` of a source covers `[epoch + k·step, epoch + (k+1)·step)` on the source's own calendar.
+Windows and partitions are counted in frames from that epoch, so that a piece of a record is cut at
+the same places whoever asks for it and whenever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, Any
+
+import cftime
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic_core import core_schema
+
+CALENDARS = ("standard", "proleptic_gregorian", "noleap", "360_day", "all_leap", "julian")
+_ALIASES = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
+_FORMATS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y-%m", "%Y")
+
+
+def canonical_calendar(name: str) -> str:
+    """The CF name of a calendar, e.g. `noleap` for `365_day`; `ValueError` for an unknown one."""
+    calendar = _ALIASES.get(name.lower(), name.lower())
+    if calendar not in CALENDARS:
+        raise ValueError(f"calendar {name!r} is not supported; use one of {', '.join(CALENDARS)}")
+    return calendar
+
+
+def parse_time(text: str, calendar: str) -> cftime.datetime:
+    """Read an ISO 8601 time (`2001`, `2001-02`, …, `2001-02-03T04:05:06`) on `calendar`.
+
+    Raises
+    ------
+    ValueError
+        If the text is no such time or the day does not exist on the calendar.
+    """
+    calendar = canonical_calendar(calendar)
+    for form in _FORMATS:
+        try:
+            return cftime.datetime.strptime(text, form, calendar=calendar, has_year_zero=False)
+        except ValueError:
+            continue
+    raise ValueError(
+        f"{text!r} is not a date of the {calendar} calendar; write it as 2001-02-03 or 2001-02-03T04:05"
+    )
+
+
+def format_time(when: cftime.datetime) -> str:
+    """ISO 8601 text of a time, to the second."""
+    return str(when.strftime("%Y-%m-%dT%H:%M:%S"))
+
+
+class _FrameRange:
+    """Lets a pydantic model hold a `range` of step 1, written in JSON as `[start, stop]`."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        def read(value: Any) -> range:
+            if isinstance(value, range):
+                if value.step != 1:
+                    raise ValueError("a range of frames or members has step 1")
+                return value
+            start, stop = value
+            return range(int(start), int(stop))
+
+        return core_schema.no_info_plain_validator_function(
+            read,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda r: [r.start, r.stop]),
+        )
+
+
+IndexRange = Annotated[range, _FrameRange]
+
+
+class Period(BaseModel):
+    """A half-open range of time `[start, end)` on a calendar, as ISO 8601 texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: str
+    end: str
+    calendar: str = "standard"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Period:
+        if not self.first < self.last:
+            raise ValueError(f"period ends before it starts: start {self.start}, end {self.end}")
+        return self
+
+    @property
+    def first(self) -> cftime.datetime:
+        return parse_time(self.start, self.calendar)
+
+    @property
+    def last(self) -> cftime.datetime:
+        """The first instant that no longer belongs to the period."""
+        return parse_time(self.end, self.calendar)
+
+    def __str__(self) -> str:
+        return f"{self.start}/{self.end}"
+
+
+class TimeAxis(BaseModel):
+    """The absolute time lattice of a source.
+
+    Parameters
+    ----------
+    epoch : start of frame 0, ISO 8601
+    step_seconds : length of a frame
+    calendar : CF calendar name
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: str
+    step_seconds: int = Field(gt=0)
+    calendar: str = "standard"
+
+    @model_validator(mode="after")
+    def _valid(self) -> TimeAxis:
+        parse_time(self.epoch, self.calendar)
+        return self
+
+    @property
+    def origin(self) -> cftime.datetime:
+        return parse_time(self.epoch, self.calendar)
+
+    @property
+    def step(self) -> timedelta:
+        return timedelta(seconds=self.step_seconds)
+
+    def start(self, frame: int) -> cftime.datetime:
+        """The instant at which `frame` begins."""
+        return self.origin + timedelta(seconds=self.step_seconds * int(frame))
+
+    def frame(self, when: cftime.datetime) -> int:
+        """The frame that contains the instant `when`."""
+        return (when - self.origin) // self.step
+
+    def exact_frame(self, when: cftime.datetime) -> int:
+        """The frame that begins at `when`; `ValueError` when none does."""
+        frame = self.frame(when)
+        if self.start(frame) != when:
+            raise ValueError(
+                f"{format_time(when)} is not the start of a frame: frames begin every "
+                f"{self.step_seconds} s from {self.epoch}"
+            )
+        return frame
+
+    def frames(self, period: Period) -> range:
+        """The frames that lie wholly inside `period`."""
+        first = -((self.origin - period.first) // self.step)  # ceiling
+        return range(first, max(first, self.frame(period.last)))
+
+    def period(self, frames: range) -> Period:
+        """The time that `frames` cover."""
+        return Period(
+            start=format_time(self.start(frames.start)),
+            end=format_time(self.start(frames.stop)),
+            calendar=self.calendar,
+        )
+
+    def coordinates(self, frames: range) -> tuple[np.ndarray, np.ndarray]:
+        """Mid-interval times, shape (time,), and bounds, shape (time, 2), as cftime objects."""
+        edges = np.array([self.start(k) for k in range(frames.start, frames.stop + 1)], dtype=object)
+        bounds = np.stack([edges[:-1], edges[1:]], axis=-1)
+        return edges[:-1] + self.step / 2, bounds
+
+    def locate(self, time: xr.DataArray) -> np.ndarray:
+        """Frame numbers of mid-interval times, shape (time,); they need not be in order or unique."""
+        return np.array([self.frame(t) for t in as_cftime(time, self.calendar)], dtype=np.int64)
+
+
+def as_cftime(time: xr.DataArray, calendar: str | None = None) -> np.ndarray:
+    """Times of any decoded calendar as an object array of cftime, shape (time,)."""
+    values = np.asarray(time.values)
+    if values.dtype == object:
+        return values
+    index = xr.CFTimeIndex(
+        [
+            cftime.datetime(
+                t.year, t.month, t.day, t.hour, t.minute, t.second, calendar=calendar or "standard"
+            )
+            for t in xr.DataArray(values, dims="time").to_index()
+        ]
+    )
+    return np.asarray(index)
+
+
+def windows(frames: range, length: int) -> Iterator[range]:
+    """Cut `frames` into windows of `length` on the absolute lattice.
+
+    Raises
+    ------
+    ValueError
+        If `frames` does not begin and end at window edges.
+    """
+    if frames.start % length or frames.stop % length:
+        raise ValueError(
+            f"frames {frames.start}–{frames.stop} do not begin and end at a window edge "
+            f"(a multiple of {length})"
+        )
+    return (range(k, k + length) for k in range(frames.start, frames.stop, length))
