@@ -41,17 +41,18 @@ def parse_time(text: str, calendar: str) -> cftime.datetime:
     calendar = canonical_calendar(calendar)
     for form in _FORMATS:
         try:
-            return cftime.datetime.strptime(text, form, calendar=calendar, has_year_zero=False)
+            return cftime.datetime.strptime(text.removesuffix("Z"), form, calendar=calendar)
         except ValueError:
             continue
     raise ValueError(
-        f"{text!r} is not a date of the {calendar} calendar; write it as 2001-02-03 or 2001-02-03T04:05"
+        f"{text!r} is not a date of the {calendar} calendar; "
+        "write it as 2001-02-03 or 2001-02-03T04:05"
     )
 
 
 def format_time(when: cftime.datetime) -> str:
     """ISO 8601 text of a time, to the second."""
-    return str(when.strftime("%Y-%m-%dT%H:%M:%S"))
+    return str(when.isoformat(timespec="seconds"))
 
 
 class _FrameRange:
@@ -71,7 +72,9 @@ class _FrameRange:
 
         return core_schema.no_info_plain_validator_function(
             read,
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda r: [r.start, r.stop]),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda r: [r.start, r.stop]
+            ),
         )
 
 
@@ -79,7 +82,10 @@ IndexRange = Annotated[range, _FrameRange]
 
 
 class Period(BaseModel):
-    """A half-open range of time `[start, end)` on a calendar, as ISO 8601 texts."""
+    """A half-open range of time `[start, end)` on a calendar, as ISO 8601 texts.
+
+    The texts are what counts: `on` reads them again on the calendar of the data at hand.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -101,6 +107,10 @@ class Period(BaseModel):
     def last(self) -> cftime.datetime:
         """The first instant that no longer belongs to the period."""
         return parse_time(self.end, self.calendar)
+
+    def on(self, calendar: str) -> Period:
+        """The same dates on another calendar; `ValueError` if it lacks one of them."""
+        return Period(start=self.start, end=self.end, calendar=calendar)
 
     def __str__(self) -> str:
         return f"{self.start}/{self.end}"
@@ -154,7 +164,8 @@ class TimeAxis(BaseModel):
         return frame
 
     def frames(self, period: Period) -> range:
-        """The frames that lie wholly inside `period`."""
+        """The frames that lie wholly inside `period`, whose dates are read on this calendar."""
+        period = period.on(self.calendar)
         first = -((self.origin - period.first) // self.step)  # ceiling
         return range(first, max(first, self.frame(period.last)))
 
@@ -168,29 +179,30 @@ class TimeAxis(BaseModel):
 
     def coordinates(self, frames: range) -> tuple[np.ndarray, np.ndarray]:
         """Mid-interval times, shape (time,), and bounds, shape (time, 2), as cftime objects."""
-        edges = np.array([self.start(k) for k in range(frames.start, frames.stop + 1)], dtype=object)
+        starts = [self.start(k) for k in range(frames.start, frames.stop + 1)]
+        edges = np.array(starts, dtype=object)
         bounds = np.stack([edges[:-1], edges[1:]], axis=-1)
         return edges[:-1] + self.step / 2, bounds
 
     def locate(self, time: xr.DataArray) -> np.ndarray:
-        """Frame numbers of mid-interval times, shape (time,); they need not be in order or unique."""
+        """Frame numbers of mid-interval times, in any order, shape (time,)."""
         return np.array([self.frame(t) for t in as_cftime(time, self.calendar)], dtype=np.int64)
 
 
-def as_cftime(time: xr.DataArray, calendar: str | None = None) -> np.ndarray:
-    """Times of any decoded calendar as an object array of cftime, shape (time,)."""
+def as_cftime(time: xr.DataArray, calendar: str) -> np.ndarray:
+    """Times of any decoded calendar as an object array of cftime on `calendar`, shape (time,)."""
     values = np.asarray(time.values)
     if values.dtype == object:
         return values
-    index = xr.CFTimeIndex(
-        [
-            cftime.datetime(
-                t.year, t.month, t.day, t.hour, t.minute, t.second, calendar=calendar or "standard"
-            )
-            for t in xr.DataArray(values, dims="time").to_index()
-        ]
+    microseconds = values.astype("datetime64[us]").astype(np.int64)
+    return np.asarray(
+        cftime.num2date(
+            microseconds,
+            "microseconds since 1970-01-01",
+            calendar=canonical_calendar(calendar),
+            only_use_cftime_datetimes=True,
+        )
     )
-    return np.asarray(index)
 
 
 def windows(frames: range, length: int) -> Iterator[range]:
