@@ -1,0 +1,203 @@
+"""A trained model on disk: `model.safetensors` and `checkpoint.json`, loaded strictly.
+
+Nothing is unpickled. The digest covers the weights and everything that turns them into numbers
+(architecture, channels, scales), so equal digests mean equal predictions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import load, save
+
+from stvd.conditioning import Channels
+from stvd.model import STVD, ModelConfig
+
+WEIGHTS, CARD = "model.safetensors", "checkpoint.json"
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be trusted or does not fit."""
+
+
+class GridContract(BaseModel):
+    """The grids and time steps the model was trained on, and so may serve.
+
+    Parameters
+    ----------
+    factor : fine cells a coarse cell
+    step_seconds : shortest and longest frame
+    spacing_km : smallest and largest fine grid spacing
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    factor: int
+    step_seconds: tuple[int, int]
+    spacing_km: tuple[float, float]
+
+    def require(self, *, factor: int, step_seconds: int, spacing_km: float) -> None:
+        """Raise `CheckpointError` unless a source fits; the spacing may be off by a factor of 1.5."""
+        problems = []
+        if factor != self.factor:
+            problems.append(f"factor {factor}, trained at {self.factor}")
+        low, high = self.step_seconds
+        if not low <= step_seconds <= high:
+            problems.append(f"frames of {step_seconds} s, trained at {low} to {high} s")
+        fine, wide = self.spacing_km
+        if not fine / 1.5 <= spacing_km <= wide * 1.5:
+            problems.append(f"grid spacing {spacing_km:.3g} km, trained at {fine:.3g} to {wide:.3g} km")
+        if problems:
+            raise CheckpointError(
+                f"the source does not fit the checkpoint: {'; '.join(problems)}. Use a checkpoint "
+                "trained for this grid, or train one (stvd train)"
+            )
+
+
+class Card(BaseModel):
+    """What `checkpoint.json` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    name: str
+    model: ModelConfig
+    channels: Channels
+    grid: GridContract
+    training: dict[str, Any]
+    weights_sha256: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained STVD with all that is needed to use it."""
+
+    card: Card
+    network: STVD
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def digest(self) -> str:
+        return self.card.digest
+
+    @property
+    def channels(self) -> Channels:
+        return self.card.channels
+
+    @property
+    def window(self) -> int:
+        return self.card.model.window
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Checkpoint:
+        """Read a checkpoint for inference, on the CPU, in float32.
+
+        Raises
+        ------
+        CheckpointError
+            If a file is missing, truncated, altered, of another format or of another architecture.
+        """
+        folder = Path(folder)
+        card = read_card(folder)
+        data = (folder / WEIGHTS).read_bytes()
+        if (found := hashlib.sha256(data).hexdigest()) != card.weights_sha256:
+            raise CheckpointError(
+                f"{folder / WEIGHTS} is not the file its card describes: sha256 {found[:12]}…, "
+                f"card {card.weights_sha256[:12]}…. Restore both files from where they were published"
+            )
+        network = card.model.build()
+        weights = {k: v.float() for k, v in load(data).items()}
+        try:
+            network.load_state_dict(weights, strict=True)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{folder / WEIGHTS} holds another architecture than {CARD} says: {error}"
+            ) from None
+        return cls(card, network.eval().requires_grad_(False))
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        network: STVD,
+        channels: Channels,
+        grid: GridContract,
+        training: dict[str, Any],
+        folder: str | Path,
+    ) -> Checkpoint:
+        """Write a checkpoint, weights as float16, and load it back, so that what is used is what ships."""
+        folder = Path(folder)
+        data = save({k: v.half().contiguous() for k, v in network.state_dict().items()})
+        sha = hashlib.sha256(data).hexdigest()
+        card = Card(
+            name=name,
+            model=network.config,
+            channels=channels,
+            grid=grid,
+            training=training,
+            weights_sha256=sha,
+            digest=_digest(sha, network.config, channels),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / WEIGHTS, data)
+        write_atomically(folder / CARD, (card.model_dump_json(indent=2) + "\n").encode())
+        return cls.load(folder)
+
+
+def read_card(folder: str | Path) -> Card:
+    """Read `checkpoint.json` alone: cheap, and it needs no weights.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, malformed, of another format, or its digest does not match its content.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file() or not (Path(folder) / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder} is no checkpoint: it needs {WEIGHTS} and {CARD}")
+    try:
+        card = Card.model_validate_json(path.read_text())
+    except ValidationError as error:
+        raise CheckpointError(f"{path} is not a checkpoint card of format {FORMAT}: {error}") from None
+    if card.format != FORMAT:
+        raise CheckpointError(f"{path} has format {card.format}; this version reads format {FORMAT}")
+    if card.digest != _digest(card.weights_sha256, card.model, card.channels):
+        raise CheckpointError(f"{path} was altered: its digest does not match its content")
+    return card
+
+
+def _digest(weights_sha256: str, model: ModelConfig, channels: Channels) -> str:
+    content = [weights_sha256, model.model_dump(mode="json"), channels.model_dump(mode="json")]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a killed run, finds the old one or the new one, never a part."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def count_parameters(network: torch.nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())

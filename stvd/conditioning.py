@@ -1,0 +1,112 @@
+"""From coarse fields to the channels of x: transform, interpolate to the fine grid, add orography."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, model_validator
+from torch import Tensor
+
+from stvd.transforms import RainTransform
+
+
+class Standard(BaseModel):
+    """(value − mean) / std of one variable, in its own units."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: float
+    std: float
+
+    def forward(self, value: Tensor) -> Tensor:
+        return (value - self.mean) / self.std
+
+
+class Channels(BaseModel):
+    """Which variables make x and how each is scaled.
+
+    Parameters
+    ----------
+    rain : transform of precipitation, both coarse and fine
+    predictors : coarse variables beside `pr`, in channel order
+    statics : fixed fine fields (`orog`, `land_fraction`), in channel order
+    scales : of every predictor and static
+    factor : fine cells a coarse cell, in each direction
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rain: RainTransform
+    predictors: tuple[str, ...] = ()
+    statics: tuple[str, ...] = ()
+    scales: dict[str, Standard] = {}
+    factor: int = 8
+
+    @model_validator(mode="after")
+    def _every_channel_has_a_scale(self) -> Channels:
+        missing = set(self.predictors + self.statics) - set(self.scales)
+        if missing:
+            raise ValueError(f"no scale for {', '.join(sorted(missing))}")
+        return self
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The coarse variables needed, `pr` first."""
+        return ("pr", *self.predictors)
+
+    @property
+    def channels(self) -> int:
+        return 1 + len(self.predictors) + len(self.statics)
+
+    def inputs(self, coarse: Tensor, statics: Tensor | None, *, periodic_x: bool) -> Tensor:
+        """Build x.
+
+        Parameters
+        ----------
+        coarse : Tensor, shape (..., time, variable, y / factor, x / factor), physical units, `variables`
+        statics : Tensor, shape (..., static, y, x), physical units, or None without statics
+        periodic_x : x is a whole circle of longitude
+
+        Returns
+        -------
+        Tensor, shape (..., time, channel, y, x)
+        """
+        scaled = [self.rain.forward(coarse[..., 0, :, :])]
+        scaled += [
+            self.scales[name].forward(coarse[..., i + 1, :, :])
+            for i, name in enumerate(self.predictors)
+        ]
+        x = upsample(torch.stack(scaled, dim=-3), self.factor, periodic_x=periodic_x)
+        if not self.statics:
+            return x
+        assert statics is not None
+        fixed = self.scale_statics(statics)
+        fixed = fixed.unsqueeze(-4).expand(*x.shape[:-3], *fixed.shape[-3:])
+        return torch.cat([x, fixed], dim=-3)
+
+    def scale_statics(self, statics: Tensor) -> Tensor:
+        """Static fields, shape (..., static, y, x), physical units to scaled."""
+        each = [self.scales[n].forward(statics[..., i, :, :]) for i, n in enumerate(self.statics)]
+        return torch.stack(each, dim=-3)
+
+
+def upsample(coarse: Tensor, factor: int, *, periodic_x: bool = False) -> Tensor:
+    """Bicubic interpolation of cell means to a grid `factor` times finer.
+
+    Parameters
+    ----------
+    coarse : Tensor, shape (..., y, x)
+    factor : fine cells a coarse cell
+    periodic_x : interpolate across the seam of longitude; else edge cells are repeated
+
+    Returns
+    -------
+    Tensor, shape (..., y · factor, x · factor)
+    """
+    halo = 2  # the reach of a cubic kernel
+    fields = coarse.reshape(-1, 1, *coarse.shape[-2:])
+    mode = "circular" if periodic_x else "replicate"
+    fields = F.pad(fields, (halo, halo, 0, 0), mode=mode)
+    fields = F.interpolate(fields, scale_factor=factor, mode="bicubic", align_corners=False)
+    fields = fields[..., halo * factor : -halo * factor]
+    return fields.reshape(*coarse.shape[:-2], *fields.shape[-2:])

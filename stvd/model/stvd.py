@@ -1,0 +1,160 @@
+"""STVD: a mean downscaler μ and a denoiser M of its residual, trained as one.
+
+Srivastava et al., "Precipitation Downscaling with Spatiotemporal Video Diffusion", NeurIPS 2024.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from stvd.model.diffusion import alpha_sigma, log_snr_of_time, velocity
+from stvd.model.layers import set_wrap_x
+from stvd.model.unet import UNet, UNetConfig
+
+
+class ModelConfig(BaseModel):
+    """Architecture of one STVD.
+
+    Parameters
+    ----------
+    inputs : channels of the upsampled conditioning x; channel 0 is precipitation
+    window : frames sampled jointly, T
+    mean, denoiser : the two UNets; the same number of levels and the same `patch`
+    interpolation_skip : μ(x) adds its network to the interpolated precipitation (channel 0 of x)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: int = Field(ge=1)
+    window: int = Field(5, ge=1)
+    mean: UNetConfig = UNetConfig(width=24, temporal_side="encoder")
+    denoiser: UNetConfig = UNetConfig(width=32, temporal_side="decoder")
+    interpolation_skip: bool = True
+
+    def build(self) -> STVD:
+        return STVD(self)
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the denoiser needs of a window, computed once and shared by its members.
+
+    mean : Tensor, shape (batch, time, 1, y, x); μ(x)
+    inputs : Tensor, shape (batch, time, c, y, x); x
+    features : μ's encoder features, finest first, each (batch·time, c, y, x)
+    """
+
+    mean: Tensor
+    inputs: Tensor
+    features: list[Tensor]
+
+    def repeat(self, members: int) -> Conditioning:
+        """One copy a member, members of the same window side by side."""
+        frames = self.mean.shape[1]
+
+        def each(folded: Tensor) -> Tensor:
+            windows = folded.unflatten(0, (-1, frames))
+            return windows.repeat_interleave(members, dim=0).flatten(0, 1)
+
+        return Conditioning(
+            self.mean.repeat_interleave(members, dim=0),
+            self.inputs.repeat_interleave(members, dim=0),
+            [each(f) for f in self.features],
+        )
+
+
+class STVD(nn.Module):
+    """The mean downscaler and the denoiser.
+
+    All fields are in the transformed space of `stvd.transforms`; shapes are (batch, time, c, y, x).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if config.mean.patch != config.denoiser.patch or len(config.mean.multipliers) != len(
+            config.denoiser.multipliers
+        ):
+            raise ValueError("mean and denoiser share features: equal `patch` and number of levels")
+        self.config = config
+        self.mean = UNet(config.mean, config.inputs, 1)
+        self.denoiser = UNet(
+            config.denoiser,
+            config.inputs + 2,
+            1,
+            shared=config.mean.channels,
+            noise_level=True,
+        )
+
+    @property
+    def multiple(self) -> int:
+        """Both sides of the fine grid must be a multiple of this."""
+        return max(self.config.mean.multiple, self.config.denoiser.multiple)
+
+    def wrap_x(self, wrap: bool) -> STVD:
+        """Treat x as a circle of longitude, or not; returns itself."""
+        set_wrap_x(self, wrap)
+        return self
+
+    def condition(self, inputs: Tensor) -> Conditioning:
+        """Run μ on x, shape (batch, time, c, y, x)."""
+        batch, frames = inputs.shape[:2]
+        out, features = self.mean(inputs.flatten(0, 1), frames)
+        mean = out.unflatten(0, (batch, frames))
+        if self.config.interpolation_skip:
+            mean = mean + inputs[:, :, :1]
+        return Conditioning(mean, inputs, features)
+
+    def denoise(self, noisy: Tensor, log_snr: Tensor, condition: Conditioning) -> Tensor:
+        """Predict the velocity v of the residual.
+
+        Parameters
+        ----------
+        noisy : Tensor, shape (batch, time, 1, y, x)
+        log_snr : Tensor, shape (batch, time), noise level of every frame
+        condition : of the same batch
+
+        Returns
+        -------
+        Tensor, shape (batch, time, 1, y, x)
+        """
+        batch, frames = noisy.shape[:2]
+        x = torch.cat([noisy, condition.mean, condition.inputs], dim=2)
+        v, _ = self.denoiser(x.flatten(0, 1), frames, log_snr.flatten(), condition.features)
+        return v.unflatten(0, (batch, frames))
+
+    def loss(
+        self,
+        target: Tensor,
+        inputs: Tensor,
+        *,
+        time: Tensor,
+        noise: Tensor,
+        valid: Tensor | None = None,
+    ) -> Tensor:
+        """‖v − M(r_n, n, c)‖² of the residual r = y − μ(x), averaged over valid cells.
+
+        The gradient reaches μ through r_n, through v and through the conditioning.
+
+        Parameters
+        ----------
+        target : Tensor, shape (batch, time, 1, y, x), y
+        inputs : Tensor, shape (batch, time, c, y, x), x
+        time : Tensor, shape (batch, time), diffusion time of each frame in (0, 1)
+        noise : Tensor like `target`, standard normal
+        valid : Tensor like `target`, 1 where the target counts, else 0
+        """
+        condition = self.condition(inputs)
+        residual = target - condition.mean.float()
+        log_snr = log_snr_of_time(time)
+        level = log_snr[:, :, None, None, None]
+        alpha, sigma = alpha_sigma(level)
+        noisy = alpha * residual + sigma * noise
+        error = velocity(residual, noise, level) - self.denoise(noisy, log_snr, condition).float()
+        square = error**2
+        if valid is None:
+            return square.mean()
+        return (square * valid).sum() / valid.sum().clamp_min(1)

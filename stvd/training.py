@@ -1,0 +1,267 @@
+"""The training loop: resumable at any step with identical results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from stvd.checkpoint import Checkpoint, GridContract, count_parameters, write_atomically
+from stvd.conditioning import Channels
+from stvd.dataset import HALO, Crops, Event
+from stvd.model import STVD, ModelConfig
+
+STATE = "state.safetensors"
+
+
+class TrainingConfig(BaseModel):
+    """How to train.
+
+    Parameters
+    ----------
+    steps : optimiser steps
+    batch : crops a step
+    crop : side of a crop, fine cells
+    learning_rate, final_learning_rate : cosine decay from one to the other
+    warmup : steps of linear warm-up
+    ema : decay of the exponential moving average of the weights, which is what is published
+    clip : largest norm of the gradient
+    seed : of weights, crops, noise levels and noise
+    precision : of the network's arithmetic
+    flips : mirror and transpose crops (only without winds among the predictors)
+    save_every : steps between saves of the resumable state
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(4000, ge=1)
+    batch: int = Field(8, ge=1)
+    crop: int = Field(96, ge=16)
+    learning_rate: float = 4e-4
+    final_learning_rate: float = 5e-7
+    warmup: int = Field(100, ge=0)
+    ema: float = Field(0.998, ge=0, lt=1)
+    clip: float = 1.0
+    seed: int = Field(0, ge=0)
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    flips: bool = False
+    save_every: int = Field(200, ge=1)
+
+    @model_validator(mode="after")
+    def _warm_before_done(self) -> TrainingConfig:
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup {self.warmup} is not shorter than the {self.steps} steps")
+        return self
+
+
+class Progress(BaseModel):
+    """What the loop reports as it goes."""
+
+    step: int
+    steps: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    seconds_per_step: float
+
+
+def train(
+    name: str,
+    model: ModelConfig,
+    channels: Channels,
+    events: list[Event],
+    config: TrainingConfig,
+    out: str | Path,
+    *,
+    device: str = "cpu",
+    on_log: Callable[[Progress], None] | None = None,
+    log_every: int = 50,
+) -> Checkpoint:
+    """Train μ and M end to end and publish the averaged weights as a checkpoint in `out`.
+
+    A state is saved every `save_every` steps; run again with the same arguments, training goes on from
+    it and ends with the same weights, bit for bit on the same device and thread count, because batch,
+    noise and noise levels are functions of (seed, step).
+
+    Raises
+    ------
+    ValueError
+        If `out` holds the state of another training, or the crop does not fit model and factor.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    network = model.build().to(device)
+    if config.crop % math.lcm(network.multiple, channels.factor):
+        raise ValueError(
+            f"crop {config.crop} must be a multiple of {math.lcm(network.multiple, channels.factor)}: "
+            "the model's levels and the factor"
+        )
+    loop = _Loop(network, config, _identity(model, channels, events, config))
+    loop.resume(out / STATE)
+    crops = Crops(events, model.window, config.crop, channels.factor, flips=config.flips)
+    clock, since = time.perf_counter(), loop.step
+    losses: list[Tensor] = []
+    while loop.step < config.steps:
+        target, inputs = _batch(crops, channels, config, loop.step, device)
+        loss, norm = loop.advance(target, inputs)
+        losses.append(loss)
+        if loop.step % config.save_every == 0 or loop.step == config.steps:
+            loop.save(out / STATE)
+        if on_log and (loop.step % log_every == 0 or loop.step == config.steps):
+            on_log(
+                Progress(
+                    step=loop.step,
+                    steps=config.steps,
+                    loss=float(torch.stack(losses).mean()),
+                    gradient_norm=float(norm),
+                    learning_rate=loop.learning_rate(loop.step - 1),
+                    seconds_per_step=(time.perf_counter() - clock) / (loop.step - since),
+                )
+            )
+            clock, since, losses = time.perf_counter(), loop.step, []
+    record: dict[str, Any] = {
+        "config": config.model_dump(),
+        "events": [e.name for e in events],
+        "parameters": {
+            "mean": count_parameters(network.mean),
+            "denoiser": count_parameters(network.denoiser),
+        },
+        "torch": torch.__version__.split("+")[0],
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
+    return Checkpoint.create(
+        name, loop.averaged(), channels, grid_contract(events, channels.factor), record, out
+    )
+
+
+def grid_contract(events: list[Event], factor: int) -> GridContract:
+    """What the events have in common with the sources the model may serve."""
+    steps = [e.step_seconds for e in events]
+    spacings = [e.spacing_km for e in events]
+    return GridContract(
+        factor=factor,
+        step_seconds=(min(steps), max(steps)),
+        spacing_km=(min(spacings), max(spacings)),
+    )
+
+
+def _batch(
+    crops: Crops, channels: Channels, config: TrainingConfig, step: int, device: str
+) -> tuple[Tensor, Tensor]:
+    coarse, statics, truth = crops.batch(config.seed, step, config.batch)
+    edge = HALO * channels.factor
+    x = channels.model_copy(update={"statics": ()}).inputs(coarse, None, periodic_x=False)
+    x = x[..., edge:-edge, edge:-edge]
+    if statics is not None:
+        fixed = channels.scale_statics(statics)
+        x = torch.cat([x, fixed[:, None].expand(-1, x.shape[1], -1, -1, -1)], dim=2)
+    return channels.rain.forward(truth).to(device), x.to(device)
+
+
+class _Loop:
+    """Weights, their average and Adam's moments, moved on by one step at a time."""
+
+    def __init__(self, network: STVD, config: TrainingConfig, identity: str) -> None:
+        self.network, self.config, self.identity = network, config, identity
+        self.step = 0
+        self.parameters = dict(network.named_parameters())
+        self.average = {k: v.detach().clone() for k, v in self.parameters.items()}
+        self.optimiser = torch.optim.Adam(self.parameters.values(), lr=config.learning_rate)
+        self.device = next(network.parameters()).device
+
+    def learning_rate(self, step: int) -> float:
+        c = self.config
+        if step < c.warmup:
+            return c.learning_rate * (step + 1) / c.warmup
+        done = (step - c.warmup) / max(1, c.steps - c.warmup)
+        half = 0.5 * (1 + math.cos(math.pi * done))
+        return c.final_learning_rate + (c.learning_rate - c.final_learning_rate) * half
+
+    def advance(self, target: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """One optimiser step; returns the loss and the norm of its gradient."""
+        c = self.config
+        draw = torch.Generator().manual_seed((c.seed << 32) + self.step)
+        level = torch.rand(target.shape[:2], generator=draw).to(self.device)
+        noise = torch.randn(target.shape, generator=draw).to(self.device)
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=c.precision == "bfloat16"
+        ):
+            loss = self.network.loss(target, inputs, time=level, noise=noise)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {float(loss)} at step {self.step}: lower the learning rate, or look for "
+                "unphysical values in the training data"
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), c.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate(self.step)
+        self.optimiser.step()
+        self.step += 1
+        # A young average forgets its random start faster.
+        decay = min(c.ema, self.step / (self.step + 10))
+        for key, average in self.average.items():
+            average.lerp_(self.parameters[key].detach(), 1 - decay)
+        return loss.detach(), norm.detach()
+
+    def averaged(self) -> STVD:
+        self.network.load_state_dict(self.average, strict=False)
+        return self.network
+
+    def save(self, path: Path) -> None:
+        """Everything in one file, replaced in one move."""
+        tensors = {f"weight/{k}": v.detach() for k, v in self.parameters.items()}
+        tensors |= {f"average/{k}": v for k, v in self.average.items()}
+        for key, parameter in self.parameters.items():
+            moments = self.optimiser.state[parameter]
+            tensors[f"first/{key}"] = moments["exp_avg"]
+            tensors[f"second/{key}"] = moments["exp_avg_sq"]
+        whole = {k: v.contiguous().cpu() for k, v in tensors.items()}
+        write_atomically(path, save(whole, {"identity": self.identity, "step": str(self.step)}))
+
+    def resume(self, path: Path) -> None:
+        if not path.exists():
+            return
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            if metadata["identity"] != self.identity:
+                raise ValueError(
+                    f"{path} belongs to a training with another model, data or configuration: choose "
+                    "another output folder, or remove that file to start again"
+                )
+            self.step = int(metadata["step"])
+            with torch.no_grad():
+                for key, parameter in self.parameters.items():
+                    parameter.copy_(file.get_tensor(f"weight/{key}"))
+                    self.average[key].copy_(file.get_tensor(f"average/{key}"))
+                    self.optimiser.state[parameter] = {
+                        "step": torch.tensor(float(self.step)),
+                        "exp_avg": file.get_tensor(f"first/{key}").to(self.device),
+                        "exp_avg_sq": file.get_tensor(f"second/{key}").to(self.device),
+                    }
+
+
+def _identity(
+    model: ModelConfig, channels: Channels, events: list[Event], config: TrainingConfig
+) -> str:
+    """What must be equal for a saved state to be continued; saving more often is no difference."""
+    parts = [
+        model.model_dump(mode="json"),
+        channels.model_dump(mode="json"),
+        [[e.name, list(e.coarse.shape), hashlib.sha256(e.coarse).hexdigest()] for e in events],
+        config.model_dump(mode="json", exclude={"save_every"}),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
