@@ -63,20 +63,20 @@ def grid_of(coords: Any) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, kw_only=True)
 class Gcm:
-    """A built model with its forcing; `model` carries the evolving state."""
+    """A built model with its forcing; `model` carries the evolving state.
+
+    `orog` (m) and `land_fraction` are as read, before the model truncates and rounds them,
+    shape (lat, lon).
+    """
 
     model: Any
     forcing: Any
+    orog: Array
+    land_fraction: Array
 
     @property
     def grid(self) -> tuple[Array, Array]:
         return grid_of(self.model.coords)
-
-    @property
-    def terrain(self) -> tuple[Array, Array]:
-        """Orography (m) and land fraction, shape (lat, lon)."""
-        terrain = self.model.terrain
-        return np.asarray(terrain.orog).T, np.asarray(terrain.fmask).T
 
 
 def build(truncation: int, start: datetime, terrain: Path | None = None) -> Gcm:
@@ -118,13 +118,19 @@ def build(truncation: int, start: datetime, terrain: Path | None = None) -> Gcm:
         initialize_config_dir(version_base=None, config_dir=str(package / "config")),
     ):
         config = compose("config", overrides)
+        surface = None
         if terrain is not None:
-            lat, lon = grid_of(runners.build_coords(config))
+            surface = terrain_on_grid(terrain, *grid_of(runners.build_coords(config)))
             config.terrain.file = os.path.join(scratch, "terrain.nc")
-            terrain_on_grid(terrain, lat, lon).to_netcdf(config.terrain.file)
+            surface.to_netcdf(config.terrain.file)
         model = runners.build_model(config)
         forcing = runners.build_forcing(config, model.coords)
-    return Gcm(model=model, forcing=forcing)
+    return Gcm(
+        model=model,
+        forcing=forcing,
+        orog=np.asarray(model.terrain.orog if surface is None else surface.orog).T,
+        land_fraction=np.asarray(model.terrain.fmask if surface is None else surface.lsm).T,
+    )
 
 
 def perturbation(member: int, shape: tuple[int, ...]) -> Array:

@@ -96,7 +96,11 @@ def simulate(
         if progress is not None:
             progress(day + 1, total)
     finished = [xr.load_dataset(parts / part_name(day)) for day in range(math.ceil(days))]
-    write_record(record(finished, *model.terrain, experiment), out, pack_predictors=pack_predictors)
+    write_record(
+        record(finished, model.orog, model.land_fraction, experiment),
+        out,
+        pack_predictors=pack_predictors,
+    )
     shutil.rmtree(parts)
     return out
 
