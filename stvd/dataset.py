@@ -13,6 +13,7 @@ from torch import Tensor
 from stvd.conditioning import Channels, Standard, upsample
 from stvd.transforms import MM_PER_HOUR, RainTransform
 
+_FITTING = (1 << 64) - 1  # the batch that scales are fitted on; no training comes that far
 HALO = 2
 """Coarse cells cut beyond a crop, so that its interpolation equals that of the whole field."""
 
@@ -104,7 +105,7 @@ class Crops:
         coarse with its halo, shape (batch, time, variable, y / factor + 2·HALO, x / factor + 2·HALO);
         statics, shape (batch, static, y, x), or None; truth, shape (batch, time, 1, y, x)
         """
-        rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 1, 0, step]))
+        rng = np.random.Generator(np.random.Philox(key=seed, counter=np.array([0, 0, 0, step], dtype=np.uint64)))
         picks = [self._crop(rng) for _ in range(size)]
         coarse, statics, truth = zip(*picks, strict=True)
         fixed = None
@@ -186,7 +187,7 @@ def fit_channels(
     for i, name in enumerate(statics):
         scales[name] = _standard([e.statics[i] for e in events if e.statics is not None])
     rain = (rain or RainTransform()).model_copy(update={"s": 1.0})
-    coarse, _, truth = Crops(events, window, size, factor).batch(seed, -1 % (1 << 32), 64)
+    coarse, _, truth = Crops(events, window, size, factor).batch(seed, _FITTING, 64)
     interpolated = upsample(rain.forward(coarse[:, :, :1]), factor)
     edge = HALO * factor
     residual = rain.forward(truth) - interpolated[..., edge:-edge, edge:-edge]

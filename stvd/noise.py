@@ -30,7 +30,7 @@ def frame_noise(
     ndarray of float32
     """
     # The counter's lowest word runs inside a field; the others name it, so streams never meet.
-    counter = [0, tile, member, frame & _WORD]
+    counter = np.array([0, tile, member, frame & _WORD], dtype=np.uint64)
     bits = np.random.Philox(key=seed, counter=counter)
     return np.random.Generator(bits).standard_normal(shape, dtype=np.float32)
 

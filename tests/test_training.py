@@ -1,0 +1,190 @@
+"""Training, its data and its checkpoints, on a tiny model and a record that fits in a few kilobytes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stvd.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointError, read_card
+from stvd.dataset import HALO, Crops, Event, fit_channels
+from stvd.model import preset
+from stvd.training import STATE, TrainingConfig, train
+
+
+def event(seed=0, frames=12, cells=6, periodic=False) -> Event:
+    rng = np.random.default_rng(seed)
+    truth = (rng.gamma(0.3, 2.0, (frames, 8 * cells, 8 * cells)) / 3600).astype(np.float32)
+    rain = truth.reshape(frames, cells, 8, cells, 8).mean((2, 4))
+    tas = 280 + rng.normal(size=rain.shape)
+    orog = rng.random((1, 8 * cells, 8 * cells)) * 1000
+    return Event(
+        name=f"event_{seed}",
+        coarse=np.stack([rain, tas], axis=1).astype(np.float32),
+        truth=truth,
+        statics=orog.astype(np.float32),
+        step_seconds=10800,
+        spacing_km=25.0,
+        periodic_x=periodic,
+    )
+
+
+CONFIG = TrainingConfig(
+    steps=6, batch=2, crop=16, warmup=2, save_every=2, precision="float32", learning_rate=1e-3
+)
+
+
+def run(out: Path, config: TrainingConfig = CONFIG, **options) -> Checkpoint:
+    torch.set_num_threads(1)
+    events = [event(0), event(1)]
+    channels = fit_channels(events, ["tas"], ["orog"], factor=8, window=3, size=16, seed=0)
+    model = preset("tiny", channels.channels, window=3)
+    return train("test", model, channels, events, config, out, **options)
+
+
+def test_crops_of_coarse_and_truth_are_the_same_place():
+    crops = Crops([event(periodic=True)], window=3, size=16, factor=8)
+    coarse, statics, truth = crops.batch(seed=1, step=5, size=4)
+    assert coarse.shape == (4, 3, 2, 2 + 2 * HALO, 2 + 2 * HALO)
+    assert statics.shape == (4, 1, 16, 16) and truth.shape == (4, 3, 1, 16, 16)
+    blocks = truth.view(4, 3, 2, 8, 2, 8).mean((3, 5))
+    torch.testing.assert_close(blocks, coarse[:, :, 0, HALO:-HALO, HALO:-HALO])
+
+
+def test_flipped_crops_still_agree():
+    crops = Crops([event()], window=3, size=16, factor=8, flips=True)
+    coarse, _, truth = crops.batch(seed=1, step=5, size=8)
+    blocks = truth.view(8, 3, 2, 8, 2, 8).mean((3, 5))
+    torch.testing.assert_close(blocks, coarse[:, :, 0, HALO:-HALO, HALO:-HALO])
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    crops = Crops([event()], window=3, size=16, factor=8)
+    assert torch.equal(crops.batch(1, 5, 2)[2], crops.batch(1, 5, 2)[2])
+    assert not torch.equal(crops.batch(1, 5, 2)[2], crops.batch(1, 6, 2)[2])
+
+
+def test_cells_without_radar_are_never_drawn():
+    record = event()
+    record.truth[:, :24] = np.nan
+    record.coarse[:, 0, :3] = np.nan
+    crops = Crops([record], window=3, size=16, factor=8)
+    # rows 0–2 are missing and the halo of 2 is cut too: only crops from coarse row 5 on would do
+    with pytest.raises(ValueError, match="no valid crop of 16"):
+        crops.batch(1, 5, 8)
+
+
+def test_an_interrupted_training_ends_with_identical_weights(tmp_path):
+    whole = run(tmp_path / "whole")
+    seen = []
+
+    def stop(progress):
+        seen.append(progress.step)
+        if progress.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", on_log=stop, log_every=1)
+    resumed = []
+    again = run(tmp_path / "cut", on_log=lambda p: resumed.append(p.step), log_every=1)
+    assert seen == [1, 2, 3, 4, 5] and resumed == [5, 6]  # the last save was at step 4
+    assert again.digest == whole.digest
+
+
+def test_a_training_killed_outright_ends_with_identical_weights(tmp_path):
+    whole = run(tmp_path / "whole")
+    script = (
+        "import sys; sys.path[:0] = [sys.argv[1], sys.argv[2]]\n"
+        "from pathlib import Path; import test_training as t\n"
+        "t.run(Path(sys.argv[3]), on_log=lambda p: print(p.step, flush=True), log_every=1)\n"
+    )
+    here = Path(__file__).parent
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(here.parent), str(here), str(tmp_path / "cut")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    while int(process.stdout.readline()) < 3:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "cut" / CARD).exists()
+    assert run(tmp_path / "cut").digest == whole.digest
+
+
+def test_a_state_of_another_training_is_refused(tmp_path):
+    run(tmp_path)
+    with pytest.raises(ValueError, match="belongs to a training with another"):
+        run(tmp_path, CONFIG.model_copy(update={"learning_rate": 2e-3}))
+
+
+def test_the_loss_falls(tmp_path):
+    losses = []
+    config = TrainingConfig(
+        steps=40, batch=2, crop=16, warmup=5, precision="float32", learning_rate=3e-3
+    )
+    run(tmp_path, config, on_log=lambda p: losses.append(p.loss), log_every=20)
+    assert losses[-1] < 0.95 * losses[0]
+
+
+def test_a_checkpoint_reads_back_what_it_was_given(tmp_path):
+    made = run(tmp_path)
+    read = Checkpoint.load(tmp_path)
+    assert read.digest == made.digest == read_card(tmp_path).digest
+    assert read.channels.predictors == ("tas",) and read.channels.statics == ("orog",)
+    assert read.card.grid.step_seconds == (10800, 10800)
+    for key, value in made.network.state_dict().items():
+        assert torch.equal(value, read.network.state_dict()[key]), key
+    assert not any(p.requires_grad for p in read.network.parameters())
+
+
+def flip_a_bit(folder: Path) -> None:
+    data = bytearray((folder / WEIGHTS).read_bytes())
+    data[-5] ^= 1
+    (folder / WEIGHTS).write_bytes(data)
+
+
+def truncate(folder: Path) -> None:
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data[: len(data) // 2])
+
+
+def edit(folder: Path, change) -> None:
+    card = json.loads((folder / CARD).read_text())
+    change(card)
+    (folder / CARD).write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (flip_a_bit, "is not the file its card describes"),
+        (truncate, "is not the file its card describes"),
+        (lambda d: (d / WEIGHTS).unlink(), "is no checkpoint"),
+        (lambda d: edit(d, lambda c: c["channels"]["rain"].update(c=1.0)), "was altered"),
+        (lambda d: edit(d, lambda c: c["model"].update(depth=3)), "not a checkpoint card"),
+        (lambda d: edit(d, lambda c: c.update(format=2)), "has format 2"),
+    ],
+    ids=["bit", "truncated", "missing", "scales", "unknown key", "format"],
+)
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage, message):
+    run(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        Checkpoint.load(tmp_path)
+
+
+def test_a_source_of_another_kind_is_refused(tmp_path):
+    grid = run(tmp_path).card.grid
+    grid.require(factor=8, step_seconds=10800, spacing_km=30)
+    with pytest.raises(CheckpointError, match="factor 4, trained at 8; frames of 3600 s"):
+        grid.require(factor=4, step_seconds=3600, spacing_km=30)
+    with pytest.raises(CheckpointError, match="grid spacing 1 km, trained at 25 to 25 km"):
+        grid.require(factor=8, step_seconds=10800, spacing_km=1.0)
