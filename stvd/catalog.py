@@ -1,0 +1,212 @@
+"""Sources by name: Intake version-2 catalogs, read through an allow-list.
+
+A catalog is YAML that plain Intake reads too (`stvd.allowlist`); the `stvd` block in the metadata
+of an entry says how its file meets the contract (`stvd.adapter`). A data file given in place of a
+catalog is a catalog of its own record (`stvd.layout`).
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import dask
+import fsspec
+import xarray as xr
+from intake.readers.entry import Catalog
+
+from stvd.adapter import adapt
+from stvd.allowlist import Document, Strict, read_catalog
+from stvd.contract import CatalogError, Role, time_axis, variables, violations
+from stvd.lattice import IndexRange, Period, TimeAxis
+
+SCHEMES = {"file": None, "https": None, "s3": "s3fs", "gs": "gcsfs"}
+INSTALL = {"s3fs": "'stvd[s3]'", "cfgrib": "'stvd[grib]'", "gcsfs": "gcsfs"}
+ENGINES = {"HDF5": "netcdf4", "NetCDF3": "netcdf4", "GRIB2": "cfgrib"}
+CHUNK = "16MiB"  # of one variable, whole maps over some time
+
+
+class SourceInfo(Strict):
+    """What a source is, without its values.
+
+    Parameters
+    ----------
+    axis : lattice of time, None for the role grid
+    frames : from the first to past the last frame present
+    variables : contract names
+    """
+
+    name: str
+    role: Role
+    axis: TimeAxis | None
+    frames: IndexRange
+    factor: int
+    periodic_x: bool
+    sizes: dict[str, int]
+    variables: tuple[str, ...]
+    grid: str | None
+    truth: str | None
+    description: str
+    licence: str
+
+
+def list_sources(catalog: str | Path) -> list[str]:
+    """Names of the entries of a catalog, in its order."""
+    return list(read_catalog(catalog)[0].entries)
+
+
+def open_source(
+    name: str, period: Period | None = None, *, catalog: str | Path, root: str | None = None
+) -> xr.Dataset:
+    """Open a source of any role, lazily, as a dataset of `stvd.contract`.
+
+    Parameters
+    ----------
+    name : entry of the catalog
+    period : half-open range of time, its dates read on the calendar of the data; all by default
+    catalog : path or URL of a YAML catalog, or of a data file that `stvd.layout` knows
+    root : path or URL prefix of the data; `default_root` of the catalog by default
+
+    Raises
+    ------
+    CatalogError
+        If the catalog is not allowed what it says, or the source is not there or not readable. A
+        fine grid or truth that breaks the contract raises too; a coarse source is returned as it
+        is, for `stvd.quality` to report everything that is wrong with it.
+    """
+    document, base = read_catalog(catalog)
+    adapter = document.entry(name).metadata.stvd
+    raw = _read(document, name, root or base)
+    try:
+        dataset = adapt(raw, adapter, name, period)
+    except CatalogError:
+        raise
+    except ValueError as error:
+        raise CatalogError(
+            f"{name}: the file does not fit its catalog entry: {error}. "
+            "Correct dims, coords or region in metadata.stvd."
+        ) from error
+    for other in adapter.join:
+        added = open_source(other, period, catalog=catalog, root=root)
+        try:
+            dataset = dataset.merge(added, join="exact", combine_attrs="override")
+        except ValueError as error:
+            raise CatalogError(f"{name}: {other} has other times or cells: {error}.") from error
+    if adapter.role != "coarse":
+        required = ("pr",) if adapter.role == "truth" else ("areacella",)
+        broken = [str(finding) for finding in violations(dataset, adapter.role, required)]
+        if broken:
+            raise CatalogError(f"{name}: " + " ".join(broken))
+    return dataset
+
+
+def describe(name: str, *, catalog: str | Path, root: str | None = None) -> SourceInfo:
+    """What a source is: its lattice, frames, grid and variables; reads its coordinates only."""
+    adapter = read_catalog(catalog)[0].entry(name).metadata.stvd
+    dataset = open_source(name, catalog=catalog, root=root)
+    axis = time_axis(dataset) if adapter.role != "grid" else None
+    present = axis.locate(dataset["time"]).tolist() if axis else []
+    return SourceInfo(
+        name=name,
+        role=adapter.role,
+        axis=axis,
+        frames=range(min(present), max(present) + 1) if axis else range(0),
+        factor=adapter.factor,
+        periodic_x=bool(dataset.attrs["periodic_x"]),
+        sizes={str(d): n for d, n in dataset.sizes.items() if d != "bnds"},
+        variables=variables(dataset),
+        grid=adapter.grid,
+        truth=adapter.truth,
+        description=adapter.description,
+        licence=adapter.licence,
+    )
+
+
+def _read(document: Document, name: str, root: str) -> xr.Dataset:
+    """Open the file or store of an entry with Intake: lazily, times undecoded, maps whole."""
+    reader = _intake_reader(document, name, root if "://" in root else _file_url(root))
+    data = reader.kwargs["data"]
+    kind = type(data).__name__
+    urls = [data.url] if isinstance(data.url, str) else list(data.url)
+    schemes = {_scheme(url, name) for url in urls}
+    remote = schemes != {"file"}
+    options: dict[str, Any] = {"decode_times": False}
+    if not remote:
+        urls = [fsspec.url_to_fs(url)[1] for url in urls]
+    elif kind != "Zarr":  # the NetCDF and GRIB libraries read local files only
+        urls = [f"simplecache::{url}" for url in urls]
+        data.storage_options = dict.fromkeys(schemes, data.storage_options)
+        options["open_local"] = True
+    data.url = urls[0] if len(urls) == 1 else urls
+    if kind != "Zarr":
+        options["engine"] = ENGINES[kind]
+    entry = document.entry(name)
+    if kind == "GRIB2":  # no index files beside the data
+        options["backend_kwargs"] = {"indexpath": "", **entry.kwargs.backend_kwargs}
+    chunks: dict[str, Any] = dict(entry.kwargs.chunks)
+    chunks = chunks or {entry.metadata.stvd.file_dim("time"): "auto"}
+    try:
+        _require("cfgrib" if kind == "GRIB2" else None, *(SCHEMES[s] for s in schemes))
+        with dask.config.set({"array.chunk-size": CHUNK}):
+            return reader.read(**options, chunks=chunks)
+    except (ConnectionError, TimeoutError):  # not the catalog's fault: worth another try
+        raise
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise CatalogError(
+            f"{name} cannot be read from {', '.join(urls)}: {error}. Check that the data are there,"
+            " that root names their folder or bucket, and the credentials in the environment."
+        ) from error
+
+
+def _intake_reader(document: Document, name: str, root: str) -> Any:
+    """The Intake reader of one entry, its parameters filled in."""
+    entry = document.entry(name)
+    data_name, data = document.data_of(entry)
+    allowed = {
+        "version": 2,
+        "metadata": {},
+        "aliases": {},
+        "user_parameters": {k: v.model_dump() for k, v in document.user_parameters.items()},
+        "data": {
+            data_name: {
+                "datatype": data.datatype,
+                "kwargs": data.kwargs.model_dump(exclude_defaults=True),
+                "metadata": {},
+                "user_parameters": {},
+            }
+        },
+        "entries": {
+            name: {
+                "reader": entry.reader,
+                "kwargs": entry.kwargs.model_dump(exclude_defaults=True),
+                "metadata": {},
+                "output_instance": entry.output_instance,
+                "user_parameters": {},
+            }
+        },
+    }
+    parameters = {"root": root.rstrip("/")} if document.user_parameters else {}
+    return Catalog.from_dict(allowed)(**parameters)[name]
+
+
+def _file_url(path: str) -> str:
+    return f"file://{Path(path).resolve()}"
+
+
+def _scheme(url: str, name: str) -> str:
+    scheme, separator, path = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise CatalogError(
+            f"{name}: {url} is not allowed; a URL begins with "
+            f"{', '.join(f'{s}://' for s in SCHEMES)}."
+        )
+    if ".." in path.split("/"):
+        raise CatalogError(f"{name}: {url} leaves its root; write it without '..'.")
+    return scheme
+
+
+def _require(*modules: str | None) -> None:
+    for module in modules:
+        if module and find_spec(module) is None:
+            raise ImportError(f"{module} is not installed: pip install {INSTALL[module]}")
