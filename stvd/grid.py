@@ -41,13 +41,14 @@ def coarsen_area_weighted(fine: xr.DataArray, area: xr.DataArray, factor: int) -
             )
         if fine.sizes[dim] != area.sizes[dim]:
             raise ValueError(
-                f"field and cell area differ along {dim}: {fine.sizes[dim]} and {area.sizes[dim]} cells"
+                f"field and cell area differ along {dim}: {fine.sizes[dim]} and "
+                f"{area.sizes[dim]} cells"
             )
     if fine.chunks is not None:
         fine = fine.chunk({"y": -1, "x": -1})
     drop = [name for name, c in fine.coords.items() if {"y", "x"} & set(c.dims)]
     coarse = xr.apply_ufunc(
-        _weighted_block_mean,
+        weighted_block_mean,
         fine.drop_vars(drop),
         area.reset_coords(drop=True).drop_vars(["y", "x"], errors="ignore"),
         kwargs={"factor": factor},
@@ -65,7 +66,8 @@ def coarsen_area_weighted(fine: xr.DataArray, area: xr.DataArray, factor: int) -
     return coarse.rename(fine.name)
 
 
-def _weighted_block_mean(fine: np.ndarray, area: np.ndarray, factor: int) -> np.ndarray:
+def weighted_block_mean(fine: np.ndarray, area: np.ndarray, factor: int) -> np.ndarray:
+    """Area-weighted mean of blocks, shape (..., y / factor, x / factor), in the type of `fine`."""
     total = _block_sum(fine * area.astype(np.float64), factor)
     return np.asarray(total / _block_sum(area.astype(np.float64), factor), dtype=fine.dtype)
 
@@ -137,7 +139,7 @@ def cell_area(grid: xr.Dataset) -> xr.DataArray:
         return xr.DataArray(area, dims=("y", "x"), name="areacella", attrs=attrs)
     if "lat" in grid.coords:
         points = unit_vectors(grid["lat"].values, grid["lon"].values)
-        area = EARTH_RADIUS**2 * _quadrilateral(_corners(points))
+        area = EARTH_RADIUS**2 * _quadrilateral(corners(points))
         return xr.DataArray(area, dims=grid["lat"].dims, name="areacella", attrs=attrs)
     raise ValueError(
         "the grid has neither lat and lon in degrees nor y and x in m, so its cells have no known "
@@ -154,7 +156,7 @@ def edges(centres: np.ndarray) -> np.ndarray:
 
 
 def latitude_edges(lat: np.ndarray) -> np.ndarray:
-    """Edges of rows of cells, degrees, shape (n + 1,); the outer ones at a pole less than a row away."""
+    """Edges of rows, degrees, shape (n + 1,), the outer ones at a pole less than a row away."""
     bounds = edges(lat)
     for end, inner in ((0, 1), (-1, -2)):
         if 90.0 - abs(lat[end]) < abs(lat[inner] - lat[end]):
@@ -182,8 +184,8 @@ def angles(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rad2deg(np.arctan2(z, np.hypot(x, y))), np.rad2deg(np.arctan2(y, x))
 
 
-def _corners(points: np.ndarray) -> np.ndarray:
-    """Corners half-way between centres, shape (..., y + 1, x + 1, 3), the outer ones extrapolated."""
+def corners(points: np.ndarray) -> np.ndarray:
+    """Corners of cells, shape (..., y + 1, x + 1, 3), the outer ones extrapolated."""
     for axis in (-3, -2):
         p = np.moveaxis(points, axis, 0)
         padded = np.concatenate([[2 * p[0] - p[1]], p, [2 * p[-1] - p[-2]]])
@@ -200,7 +202,5 @@ def _quadrilateral(corners: np.ndarray) -> np.ndarray:
 
 def _triangle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Solid angle of spherical triangles (Van Oosterom and Strackee, 1983)."""
-    dot = lambda p, q: np.sum(p * q, axis=-1)
-    return np.asarray(
-        2 * np.abs(np.arctan2(dot(a, np.cross(b, c)), 1 + dot(a, b) + dot(b, c) + dot(c, a)))
-    )
+    volume = np.sum(a * np.cross(b, c), axis=-1)
+    return np.asarray(2 * np.abs(np.arctan2(volume, 1 + np.sum(a * b + b * c + c * a, axis=-1))))
