@@ -48,7 +48,8 @@ def quantile(histogram: np.ndarray, q: float) -> np.ndarray:
     """
     cumulative = np.cumsum(histogram, axis=-1)
     target = q * cumulative[..., -1]
-    flat = [_invert(c, t) for c, t in zip(cumulative.reshape(-1, BINS + 1), np.ravel(target))]
+    rows = cumulative.reshape(-1, BINS + 1)
+    flat = [_invert(c, t) for c, t in zip(rows, np.ravel(target), strict=True)]
     return np.array(flat).reshape(histogram.shape[:-1])
 
 
@@ -75,7 +76,7 @@ def earth_mover_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     with np.errstate(invalid="ignore"):
         gap = np.cumsum(a, -1) / a.sum(-1)[..., None] - np.cumsum(b, -1) / b.sum(-1)[..., None]
-    # |gap| at the upper edge of each bin; within a bin it runs linearly from its value at the lower.
+    # |gap| at the upper edge of each bin; it runs linearly from its value at the lower edge.
     upper = np.abs(gap)
     lower = np.concatenate([np.zeros_like(upper[..., :1]), upper[..., :-1]], axis=-1)
     return np.asarray(((upper + lower) / 2 * np.diff(EDGES)).sum(-1))

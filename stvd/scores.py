@@ -32,7 +32,8 @@ import xarray as xr
 
 from stvd.intensity import EDGES, earth_mover_distance, quantile
 from stvd.lattice import TimeAxis
-from stvd.statistics import ScoreConfig, Statistics, block_length, gather
+from stvd.piece_statistics import ScoreConfig
+from stvd.statistics import Statistics, block_length, gather
 
 RATE = "kg m-2 s-1"
 PERCENTILE = 0.99999
@@ -54,7 +55,7 @@ ATTRIBUTES = {
     "seam_ratio": ("jump at window edges over jump inside windows", "1"),
     "seam_ratio_truth": ("the same ratio in the truth", "1"),
     "rank_histogram": ("share of the truth in each rank", "1"),
-    "rank_histogram_wet": ("share of the truth in each rank, where truth or any member is wet", "1"),
+    "rank_histogram_wet": ("share of the truth in each rank where truth or a member is wet", "1"),
     "rapsd": ("radially averaged power spectral density of the members", f"({RATE})2"),
     "rapsd_truth": ("radially averaged power spectral density of the truth", f"({RATE})2"),
     "histogram": ("share of the area and time in each bin of rain rate, members", "1"),
@@ -188,13 +189,14 @@ def _scores(s: xr.Dataset, statistics: Statistics) -> xr.Dataset:
             out[name] = _ratio(s[name], s["weight"])
         out["mean_error"] = _ratio(s["error"], s["weight"])
         size = (statistics.members + 1) / statistics.members
-        out["spread_skill"] = np.sqrt(size * _ratio(s["variance"], s["mse_mean"]))
-        both = s["histogram"].values, s["histogram_truth"].values
-        out["emd"] = xr.DataArray(earth_mover_distance(*both))
-        out["pe"] = xr.DataArray(np.abs(quantile(both[0], PERCENTILE) - quantile(both[1], PERCENTILE)))
+        out["spread_skill"] = (size * _ratio(s["variance"], s["mse_mean"])) ** 0.5
+        ours, true = s["histogram"].values, s["histogram_truth"].values
+        out["emd"] = xr.DataArray(earth_mover_distance(ours, true))
+        tail = quantile(ours, PERCENTILE) - quantile(true, PERCENTILE)
+        out["pe"] = xr.DataArray(np.abs(tail))
         out["sae"] = _ratio(s["autocorrelation_gap"], s["autocorrelation_count"]).mean("lag")
-        decibel = 10 * np.log10(_ratio(s["rapsd"], s["rapsd_truth"]))
-        out["lsd"] = np.sqrt((decibel**2).mean("frequency"))
+        decibel = 10 * xr.apply_ufunc(np.log10, _ratio(s["rapsd"], s["rapsd_truth"]))
+        out["lsd"] = (decibel**2).mean("frequency") ** 0.5
         out["fss"] = 1 - _ratio(s["fss_difference"], s["fss_reference"])
     if "block_gap" in s:
         out["block_violation"] = _ratio(s["block_gap"], s["block_rain"])
@@ -224,5 +226,6 @@ def _distributions(s: xr.Dataset) -> xr.Dataset:
             out[name] = _ratio(s[sums], s[sums].sum("rank"))
     found = xr.Dataset(out)
     if "bin" in found.dims:
-        found = found.assign_coords(bin=("bin", EDGES[1:], {"units": RATE, "long_name": "upper edge"}))
+        edges = xr.Variable("bin", EDGES[1:], {"units": RATE, "long_name": "upper edge of the bin"})
+        found = found.assign_coords(bin=edges)
     return found

@@ -55,7 +55,9 @@ def radial_spectrum(
     starts = np.searchsorted(ring[order], np.arange(1, size // 2 + 2))
     modes = np.diff(starts)
     inside = order[starts[0] : starts[-1]]
-    sums = np.add.reduceat(power.reshape(*field.shape[:-2], -1)[..., inside], starts[:-1] - starts[0], axis=-1)
+    sums = np.add.reduceat(
+        power.reshape(*field.shape[:-2], -1)[..., inside], starts[:-1] - starts[0], axis=-1
+    )
     return np.asarray(sums / modes)
 
 

@@ -8,57 +8,21 @@ resampling the blocks gives an interval for every score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
-from scores.probability import crps_for_ensemble
 
-from stvd.grid import coarsen_area_weighted
-from stvd.intensity import intensity_histogram
 from stvd.lattice import TimeAxis
-from stvd.spatial import (
-    autocorrelation,
-    neighbourhood_fraction,
-    radial_frequencies,
-    radial_spectrum,
-)
+from stvd.piece_statistics import FIELD, ScoreConfig, piece_statistics
 
-MM_PER_HOUR = 1 / 3600
-"""1 mm h-1 in kg m-2 s-1."""
-FIELD = ("time", "tile", "y", "x")
 MAX_BLOCKS = 64
 
 
-class ScoreConfig(BaseModel):
-    """What is counted, and on which lattice. Statistics merge only with those of the same config.
-
-    Parameters
-    ----------
-    wet : mm h-1; the wet rank histogram takes cells where the truth or any member reaches it
-    thresholds : mm h-1, of the fractions skill score
-    scales : sides of its neighbourhoods, cells
-    lags : distances of the autocorrelation, cells
-    window : frames sampled jointly; None leaves the seam ratio out
-    periodic_x : x closes on itself
-    block_frames : length of a bootstrap block in frames, on the absolute lattice
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    wet: float = Field(0.1, gt=0)
-    thresholds: tuple[float, ...] = (0.1, 1.0, 5.0)
-    scales: tuple[int, ...] = (1, 8, 32)
-    lags: tuple[int, ...] = (1, 2, 4, 8, 16)
-    window: int | None = Field(None, gt=1)
-    periodic_x: bool = False
-    block_frames: int = Field(8, gt=0)
-
-
 def block_length(frames: int, step_seconds: int) -> int:
-    """Frames of a bootstrap block: half an hour of sub-hourly rain, else a day, in at most 64 blocks."""
+    """Frames of a bootstrap block: half an hour of sub-hourly rain, else a day, or longer."""
+    # 64 blocks at most: they bound the memory of the sums, and more would not sharpen the interval.
     unit = max(1, (1800 if step_seconds < 3600 else 86400) // step_seconds)
     return unit * max(1, -(-frames // (unit * MAX_BLOCKS)))
 
@@ -84,8 +48,8 @@ class Statistics:
         if (sums["covered"] > 1).any():
             twice = int(sums["block"][(sums["covered"] > 1).any("slot").values][0])
             raise ValueError(
-                f"frames of block {twice} (frames {twice * self.config.block_frames} on) are in both "
-                "statistics; merge pieces that do not overlap"
+                f"both statistics count frames of block {twice}, which starts at frame "
+                f"{twice * self.config.block_frames}; merge pieces that do not overlap"
             )
         return Statistics(self.config, self.members, sums)
 
@@ -149,7 +113,9 @@ def gather(
             first = piece.start
             if first == 0 or frames[first] != frames[first - 1] + 1:
                 last = None
-            sums = _sums(cut, _with_tile(area), frames[piece.start : piece.stop], last, config)
+            sums = piece_statistics(
+                cut, _with_tile(area), frames[piece.start : piece.stop], last, config
+            )
             block = int(sums["block"])
             parts[block] = parts[block] + sums if block in parts else sums
             y = cut["truth"].values[-1] if truth is not None else None
@@ -198,7 +164,7 @@ def assert_aligned(
 
 
 def _slabs(pr: xr.DataArray, piece_values: int) -> Iterator[range]:
-    """Ranges of time to read at once: whole storage chunks where 16 pieces' worth of values allow."""
+    """Ranges of time to read at once: whole storage chunks if 16 pieces' worth of values allow."""
     count = pr.sizes["time"]
     per_frame = pr.size // count
     most = max(1, 16 * piece_values // per_frame)
@@ -208,7 +174,7 @@ def _slabs(pr: xr.DataArray, piece_values: int) -> Iterator[range]:
 
 
 def _pieces(
-    frames: np.ndarray, slab: range, block: int, sizes: dict[str, int], piece_values: int
+    frames: np.ndarray, slab: range, block: int, sizes: Mapping[Hashable, int], piece_values: int
 ) -> Iterator[range]:
     """Cut a slab at gaps, at the edges of blocks, and to a size that fits in memory."""
     per_frame = int(np.prod([n for d, n in sizes.items() if d != "time"]))
@@ -236,185 +202,12 @@ def _with_tile(array: xr.DataArray) -> xr.DataArray:
 
 def _load(array: xr.DataArray, slab: range, name: str) -> xr.DataArray:
     loaded = array.isel(time=slice(slab.start, slab.stop)).compute()
-    if name != "truth" and not np.isfinite(loaded.values).all():
-        bad = ~np.isfinite(loaded)
+    bad = loaded.copy(data=~np.isfinite(loaded.values))
+    if name != "truth" and bad.any():
         when = loaded["time"][bad.any([d for d in loaded.dims if d != "time"]).values]
         where = str(when.values[0]) if "time" in loaded.coords else f"frame {slab.start}"
         raise ValueError(
-            f"{name} has {int(bad.sum())} values that are not finite, the first at {where}; scores of "
-            "an ensemble with gaps are not comparable: run the partition again, or cut the period"
+            f"{name} has {int(bad.sum())} values that are not finite, the first at {where}; an "
+            "ensemble with gaps cannot be scored: run the partition again, or leave the time out"
         )
     return _with_tile(loaded)
-
-
-def _sums(
-    cut: dict[str, xr.DataArray],
-    area: xr.DataArray,
-    frames: np.ndarray,
-    last: tuple[np.ndarray, np.ndarray | None] | None,
-    config: ScoreConfig,
-) -> xr.Dataset:
-    """The statistics of one piece of one block."""
-    block = int(frames[0]) // config.block_frames
-    covered = np.zeros(config.block_frames)
-    covered[frames % config.block_frames] = 1
-    x = cut["pr"]
-    weights = (area / area.sum()).astype(np.float64)
-    frequency = radial_frequencies((x.sizes["y"], x.sizes["x"]))
-    out: dict[str, xr.DataArray | tuple] = {"covered": ("slot", covered)}
-
-    y = cut.get("truth")
-    valid = xr.ones_like(x.isel(member=0), dtype=bool) if y is None else y.notnull()
-    wt = (weights * valid).transpose(*FIELD).values
-    systems = {"": x.values}
-    if y is not None:
-        systems["_truth"] = y.fillna(0.0).values[None]
-        out |= _pointwise(x, y.fillna(0.0), wt, config)
-        out |= _fractions(x.values, systems["_truth"], valid.values, config)
-        out |= _autocorrelations(x.values, systems["_truth"], valid.values, config)
-    for name, values in systems.items():
-        masked = np.where(valid.values, values, 0.0)
-        spectrum = radial_spectrum(masked, periodic_x=config.periodic_x)
-        out["rapsd" + name] = ("frequency", spectrum.mean(axis=(0, 2)).sum(axis=0))
-        out["histogram" + name] = ("bin", intensity_histogram(values, wt) / len(values))
-    if config.window is not None:
-        before = None if last is None else last[0]
-        out |= _jumps(x.values, wt, frames, before, "", config.window)
-        if y is not None:
-            before = None if last is None else last[1][None] if last[1] is not None else None
-            out |= _jumps(y.values[None], wt, frames, before, "_truth", config.window)
-    if "coarse" in cut:
-        out |= _block_means(x, cut["coarse"], area)
-    labels = {
-        "frequency": ("frequency", frequency, {"units": "1", "long_name": "cycles per cell"}),
-        "threshold": ("threshold", list(config.thresholds), {"units": "mm h-1"}),
-        "scale": ("scale", list(config.scales), {"units": "1", "long_name": "cells"}),
-        "lag": ("lag", list(config.lags), {"units": "1", "long_name": "cells"}),
-        "rank": ("rank", np.arange(1, len(x) + 2)),
-    }
-    labels = labels if y is not None else {"frequency": labels["frequency"]}
-    return xr.Dataset(out, coords=labels).assign_coords(block=block)
-
-
-def _pointwise(
-    x: xr.DataArray, y: xr.DataArray, weights: np.ndarray, config: ScoreConfig
-) -> dict[str, tuple]:
-    """Area-weighted sums over frames of what is a function of one cell, and the ranks."""
-    members = x.sizes["member"]
-    x64, y64 = x.astype(np.float64), y.astype(np.float64)
-    crps, under, over, spread = crps_for_ensemble(
-        x64, y64, "member", method="ecdf", preserve_dims="all", include_components=True
-    ).transpose("component", *FIELD).values
-    fair = under + over - spread * members / max(members - 1, 1)
-    mean = x64.values.mean(axis=0)
-    total = lambda values: ((), float((values * weights).sum()))
-    ranks = {"rank_all": weights, "rank_wet": weights * _wet(x.values, y.values, config.wet)}
-    return {
-        "weight": total(1.0),
-        "crps": total(crps),
-        "crps_fair": total(fair if members > 1 else np.nan * fair),
-        "error": total(mean - y64.values),
-        "mse_mean": total((mean - y64.values) ** 2),
-        "mse_sample": total(((x64.values - y64.values) ** 2).mean(axis=0)),
-        "variance": total(x64.values.var(axis=0, ddof=1) if members > 1 else np.nan * mean),
-    } | {k: ("rank", _ranks(x.values, y.values, w)) for k, w in ranks.items()}
-
-
-def _wet(x: np.ndarray, y: np.ndarray, wet: float) -> np.ndarray:
-    """Where the truth or any member rains: symmetric in them, so a calibrated ensemble stays flat."""
-    return np.asarray(np.maximum(x.max(axis=0), y) >= wet * MM_PER_HOUR)
-
-
-def _ranks(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weight of the truth in each rank among the members, ties shared equally, shape (member + 1,)."""
-    members = len(x)
-    below, equal = (x < y).sum(axis=0), (x == y).sum(axis=0)
-    table = np.bincount(
-        (below * (members + 1) + equal).ravel(), weights.ravel(), minlength=(members + 1) ** 2
-    ).reshape(members + 1, members + 1)
-    ranks = np.zeros(members + 1)
-    for b, t in np.argwhere(table):
-        ranks[b : b + t + 1] += table[b, t] / (t + 1)
-    return ranks
-
-
-def _fractions(
-    x: np.ndarray, y: np.ndarray, valid: np.ndarray, config: ScoreConfig
-) -> dict[str, tuple]:
-    """Numerator Σ (f − o)² and denominator Σ f² + o² of the fractions skill score, mean over members."""
-    shape = (len(config.thresholds), len(config.scales))
-    skill, reference = np.full(shape, np.nan), np.full(shape, np.nan)
-    for i, threshold in enumerate(config.thresholds):
-        events = [(v >= threshold * MM_PER_HOUR) & valid for v in (x, y)]
-        for j, scale in enumerate(config.scales):
-            if scale > min(x.shape[-2:]):
-                continue
-            f, o = (neighbourhood_fraction(e, scale, periodic_x=config.periodic_x) for e in events)
-            per_frame = lambda values: values.mean(axis=(0, 2, 3, 4)).sum()
-            skill[i, j] = per_frame((f - o) ** 2)
-            reference[i, j] = per_frame(f**2) + per_frame(o**2)
-    dims = ("threshold", "scale")
-    return {"fss_difference": (dims, skill), "fss_reference": (dims, reference)}
-
-
-def _autocorrelations(
-    x: np.ndarray, y: np.ndarray, valid: np.ndarray, config: ScoreConfig
-) -> dict[str, tuple]:
-    """Σ |ρ_member − ρ_truth| over frames, tiles and members, and how many were defined, per lag."""
-    options = {"valid": valid, "periodic_x": config.periodic_x}
-    gap = np.abs(
-        autocorrelation(x, config.lags, **options) - autocorrelation(y, config.lags, **options)
-    )
-    sums = np.nansum(gap, axis=(0, 1, 2)), np.isfinite(gap).sum(axis=(0, 1, 2))
-    return {"autocorrelation_gap": ("lag", sums[0]), "autocorrelation_count": ("lag", sums[1] * 1.0)}
-
-
-def _jumps(
-    values: np.ndarray,
-    weights: np.ndarray,
-    frames: np.ndarray,
-    before: np.ndarray | None,
-    name: str,
-    window: int,
-) -> dict[str, tuple]:
-    """Σ of the mean |frame-to-frame change| at window edges and inside windows, and their numbers.
-
-    Cells missing in either frame (NaN) take no part. The step into a frame whose predecessor is not
-    at hand is not counted.
-    """
-    if before is not None:
-        values = np.concatenate([before[:, None], values], axis=1)
-        weights = np.concatenate([weights[:1], weights], axis=0)
-        arrivals = frames
-    else:
-        arrivals = frames[1:]
-    change = np.abs(np.diff(values.astype(np.float64), axis=1)).mean(axis=0)
-    w = np.where(np.isfinite(change), weights[1:], 0.0)
-    size = w.sum(axis=(1, 2, 3))
-    jump = np.nan_to_num(change * w).sum(axis=(1, 2, 3)) / np.where(size > 0, size, 1)
-    edge = (arrivals % window == 0) & (size > 0)
-    inside = (arrivals % window != 0) & (size > 0)
-    return {
-        f"jump_edge{name}": ((), float(jump[edge].sum())),
-        f"jump_inside{name}": ((), float(jump[inside].sum())),
-        f"steps_edge{name}": ((), float(edge.sum())),
-        f"steps_inside{name}": ((), float(inside.sum())),
-    }
-
-
-def _block_means(x: xr.DataArray, coarse: xr.DataArray, area: xr.DataArray) -> dict[str, tuple]:
-    """Σ |block mean − coarse| and Σ coarse, both area-weighted, over frames; mean over members."""
-    factor = x.sizes["x"] // coarse.sizes["x"]
-    if x.sizes["x"] != factor * coarse.sizes["x"] or x.sizes["y"] != factor * coarse.sizes["y"]:
-        raise ValueError(
-            f"the fine grid {x.sizes['y']} × {x.sizes['x']} is no multiple of the coarse grid "
-            f"{coarse.sizes['y']} × {coarse.sizes['x']}"
-        )
-    blocks = coarsen_area_weighted(x.astype(np.float64), area, factor)
-    size = area.coarsen(y=factor, x=factor).sum()
-    size = size / size.sum()
-    gap = np.abs(blocks - coarse.transpose(*FIELD)).mean("member")
-    return {
-        "block_gap": ((), float((gap * size).sum())),
-        "block_rain": ((), float((coarse * size).sum())),
-    }
