@@ -132,6 +132,8 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
     schemes = {_scheme(url, name) for url in urls}
     remote = schemes != {"file"}
     options: dict[str, Any] = {"decode_times": False}
+    if not remote and kind == "Zarr":  # a local folder is listed as fast as an index is read
+        options["consolidated"] = False
     if not remote:
         urls = [fsspec.url_to_fs(url)[1] for url in urls]
     elif kind != "Zarr":  # the NetCDF and GRIB libraries read local files only

@@ -117,6 +117,7 @@ def violations(dataset: xr.Dataset, role: Role, required: Sequence[str]) -> Iter
     """What in the structure of a dataset breaks the contract; values are not read."""
     yield from missing_variables(dataset, required)
     yield from wrong_dimensions(dataset, role)
+    yield from missing_coordinates(dataset)
     yield from wrong_units(dataset)
 
 
@@ -155,6 +156,19 @@ def wrong_dimensions(dataset: xr.Dataset, role: Role) -> Iterator[Finding]:
                 f"({', '.join(map(str, dims))}) and not ({', '.join(allowed)}).",
                 remedy=remedy,
             )
+
+
+def missing_coordinates(dataset: xr.Dataset) -> Iterator[Finding]:
+    """A grid whose cells have no position."""
+    if not any(
+        {north, east} <= set(dataset.coords) for north, east in (("lat", "lon"), ("y", "x"))
+    ):
+        yield Finding(
+            check="missing_coordinates",
+            message=f"{source_of(dataset)} has neither lat and lon in degrees nor y and x in m.",
+            remedy="Name them in metadata.stvd.coords of the catalog entry, and give them units in "
+            "the file.",
+        )
 
 
 def wrong_units(dataset: xr.Dataset) -> Iterator[Finding]:

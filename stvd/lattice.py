@@ -184,6 +184,16 @@ class TimeAxis(BaseModel):
         bounds = np.stack([edges[:-1], edges[1:]], axis=-1)
         return edges[:-1] + self.step / 2, bounds
 
+    def decoded(self, frames: range) -> tuple[np.ndarray, np.ndarray]:
+        """As `coordinates`, but datetime64 on the standard calendars, as xarray decodes them."""
+        middle, bounds = self.coordinates(frames)
+        real = canonical_calendar(self.calendar) in ("standard", "proleptic_gregorian")
+        if not real or not middle.size or middle[0].year < 1678 or middle[-1].year > 2261:
+            return middle, bounds  # as xarray: datetime64[ns] ends in 2262
+        isoformat = np.vectorize(lambda t: t.isoformat(), otypes=["U26"])
+        nanoseconds = np.dtype("datetime64[ns]")
+        return isoformat(middle).astype(nanoseconds), isoformat(bounds).astype(nanoseconds)
+
     def locate(self, time: xr.DataArray) -> np.ndarray:
         """Frame numbers of mid-interval times, in any order, shape (time,)."""
         return np.array([self.frame(t) for t in as_cftime(time, self.calendar)], dtype=np.int64)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
+import cftime
 import numpy as np
 import xarray as xr
 
 from stvd.contract import QUANTITIES, CatalogError, quantity
 from stvd.coverage import VALID, valid_region
+from stvd.lattice import as_cftime
 from stvd.stamps import Stamp
 
 LARGEST_REGION = 384  # fine cells along each axis, where a record has gaps in its coverage
@@ -39,6 +41,9 @@ def catalog_of_file(path: str, factor: int = 8) -> dict[str, Any]:
     CatalogError
         If the file cannot be read or its layout is not known.
     """
+    path = path.removeprefix("file://")
+    if "://" in path:
+        raise CatalogError(f"{path} is not a local file; write a catalog entry for it.")
     return _catalog_of(path, factor, os.stat(path).st_mtime_ns if os.path.exists(path) else 0)
 
 
@@ -48,9 +53,10 @@ def _catalog_of(path: str, factor: int, modified: int) -> dict[str, Any]:
     where = PurePosixPath(path)
     zarr = where.suffix == ".zarr"
     try:
-        file = xr.open_dataset(
-            path, engine="zarr" if zarr else "netcdf4", decode_times=False, chunks={}
-        )
+        engine: dict[str, Any] = {"engine": "netcdf4"}
+        if zarr:
+            engine = {"engine": "zarr", "consolidated": False}
+        file = xr.open_dataset(path, decode_times=False, chunks={}, **engine)
     except (OSError, ValueError) as error:
         raise CatalogError(
             f"{path} cannot be read as a data file: {error}. "
@@ -79,22 +85,62 @@ def _catalog_of(path: str, factor: int, modified: int) -> dict[str, Any]:
     }
 
 
+def write_record(
+    path: str | Path,
+    coarse: xr.Dataset,
+    grid: xr.Dataset,
+    truth: xr.Dataset | None = None,
+    *,
+    zarr_format: Literal[2, 3] = 3,
+) -> None:
+    """Write datasets of the contract to a file of the known layout, chunk by chunk.
+
+    Parameters
+    ----------
+    path : a `.nc` file or `.zarr` store, replaced if it is there
+    coarse, grid, truth : of the three roles
+    zarr_format : of a `.zarr` store
+    """
+    dims = {d: f"{d}_c" for d in ("y", "x")}
+    names = {"pr": "pr_coarse", "lat": "lat_c", "lon": "lon_c"}
+    file = coarse.drop_vars("time_bnds").rename({**dims, **names})
+    fine = grid if truth is None else grid.merge(truth.drop_vars("time_bnds"), compat="override")
+    file = file.merge(fine.drop_vars("areacella"), join="exact", combine_attrs="override")
+    times = coarse["time"].values
+    if times.dtype != object:
+        times = as_cftime(coarse["time"], "standard")
+    seconds = [(t - times[0]).total_seconds() for t in times]
+    units = {"units": f"seconds since {times[0].isoformat()}", "calendar": coarse.attrs["calendar"]}
+    file = file.assign_coords(time=("time", np.array(seconds), units))
+    file.attrs = {
+        "time_step_seconds": coarse.attrs["step_seconds"],
+        "title": str(coarse.attrs["source"]),
+    }
+    for variable in file.variables.values():
+        variable.encoding = {}
+    if str(path).endswith(".zarr"):
+        file.to_zarr(path, mode="w", zarr_format=zarr_format, consolidated=zarr_format == 2)
+    else:
+        file.to_netcdf(path, engine="netcdf4")
+
+
 def _adapters(file: xr.Dataset, path: str, factor: int) -> dict[str, dict[str, Any]]:
     """Adapters of the coarse source (suffix ""), the truth and the grid."""
-    if "pr" not in file or "time" not in file["pr"].dims:
+    fine_field = file.get("pr", file.get("orog"))
+    if fine_field is None or ("pr_coarse" not in file and "time" not in fine_field.dims):
         raise CatalogError(
-            f"{path} has no variable pr(time, …): its layout is not known. "
-            "Write a catalog entry that says which variable is what (docs/catalogs.md)."
+            f"{path} has neither pr(time, …) nor pr_coarse with orog: its layout is not known. "
+            "Write a catalog entry that says which variable is what (catalogs/public.yaml)."
         )
     stem = PurePosixPath(path).stem
     step = step_seconds(file)
     common = {
         "step_seconds": step,
-        "stamp": stamp_of(file["time"].values, str(file["time"].attrs.get("units", "")), step),
+        "stamp": stamp_of(file, step),
         "licence": str(file.attrs.get("licence", "")),
         "description": str(file.attrs.get("title", "")),
     }
-    fine = _dims(file["pr"])
+    fine = _dims(fine_field)
     paired = "pr_coarse" in file
     if paired:
         coarse_dims = _dims(file["pr_coarse"])
@@ -108,52 +154,44 @@ def _adapters(file: xr.Dataset, path: str, factor: int) -> dict[str, dict[str, A
         coarse["coords"] = _coords(file, file["pr_coarse"])
     else:
         coarse = {"dims": fine, "variables": {"pr": "pr"}, "coarsen": factor}
-        coarse["coords"] = _coords(file, file["pr"])
+        coarse["coords"] = _coords(file, fine_field)
     static: list[str] = [n for n in ("orog", "land_fraction") if n in file and n in QUANTITIES]
     grid = {"dims": fine, "variables": {n: n for n in static}, "licence": common["licence"]}
     region = {} if paired else _region(file, fine, factor)
     shared = {"factor": factor, **region}
-    return {
-        "": {
-            "role": "coarse",
-            "grid": f"{stem}_grid",
-            "truth": f"{stem}_truth",
-            **coarse,
-            **common,
-            **shared,
-        },
-        "_truth": {
+    adapters: dict[str, dict[str, Any]] = {
+        "": {"role": "coarse", "grid": f"{stem}_grid", **coarse, **common, **shared}
+    }
+    if "pr" in file:
+        adapters[""]["truth"] = f"{stem}_truth"
+        adapters["_truth"] = {
             "role": "truth",
             "dims": fine,
-            "coords": _coords(file, file["pr"]),
+            "coords": _coords(file, fine_field),
             "variables": {"pr": "pr"},
             "grid": f"{stem}_grid",
             **common,
             **shared,
-        },
-        "_grid": {
-            "role": "grid",
-            "coords": _coords(file, file["pr"]),
-            "crs": "crs" if "crs" in file.variables else None,
-            **grid,
-            **shared,
-        },
-    }
+        }
+    crs = "crs" if "crs" in file.variables else None
+    where = _coords(file, fine_field)
+    return adapters | {"_grid": {"role": "grid", "coords": where, "crs": crs, **grid, **shared}}
 
 
 def _dims(field: xr.DataArray) -> dict[str, str]:
-    """Contract dimension to the file's, by position: time first, y and x last."""
-    dims = [str(d) for d in field.dims]
-    named = {"time": dims[0], "y": dims[-2], "x": dims[-1]}
-    return named | ({"tile": dims[1]} if len(dims) == 4 else {})
+    """Contract dimension to the file's, by position: y and x last, before them a tile."""
+    space = [str(d) for d in field.dims if d != "time"]
+    named = {"y": space[-2], "x": space[-1]}
+    return named | ({"tile": space[0]} if len(space) == 3 else {})
 
 
 def _coords(file: xr.Dataset, field: xr.DataArray) -> dict[str, str]:
-    """Latitude and longitude that have the dimensions of a field without its time."""
+    """Latitude and longitude along the rows and columns of a field, or over its whole map."""
+    space = tuple(d for d in field.dims if d != "time")
     found = {}
-    for name in ("lat", "lon"):
+    for name, along in (("lat", space[-2:-1]), ("lon", space[-1:])):
         for candidate in (name, f"{name}_c"):
-            if candidate in file.variables and file[candidate].dims == field.dims[1:]:
+            if candidate in file.variables and file[candidate].dims in (along, space):
                 found[name] = candidate
     return found
 
@@ -162,22 +200,40 @@ def step_seconds(file: xr.Dataset) -> int:
     """Length of a frame: the attribute `time_step_seconds`, or the first difference of times."""
     if "time_step_seconds" in file.attrs:
         return int(file.attrs["time_step_seconds"])
-    unit = str(file["time"].attrs.get("units", "")).split(" since ")[0].strip()
-    seconds = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}.get(unit)
-    if seconds is None or file.sizes["time"] < 2:
+    if file.sizes["time"] < 2:
         raise CatalogError(
-            f"the step of time (units {unit!r}, {file.sizes['time']} times) cannot be found; "
-            "write it in the global attribute time_step_seconds."
+            "the step of a single time cannot be found; write it in the global attribute "
+            "time_step_seconds."
         )
-    times = file["time"].values[:2].astype(float) * seconds
-    return round(float(times[1] - times[0]))
+    return round((_instant(file["time"], 1) - _instant(file["time"], 0)).total_seconds())
 
 
-def stamp_of(times: np.ndarray, units: str, step: int) -> Stamp:
-    """`middle` for times half a step off whole steps of the day, else `start`."""
-    unit = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
-    seconds = float(times[0]) * unit.get(units.split(" since ")[0].strip(), 1)
-    return "middle" if round(seconds) % step == step // 2 else "start"
+def stamp_of(file: xr.Dataset, step: int) -> Stamp:
+    """Where stamps lie: as the bounds say, else `middle` if half a step off steps of the day."""
+    time = file["time"]
+    bounds = time.attrs.get("bounds")
+    if bounds in file.variables:
+        first, last = file[bounds].values[0]
+        return "start" if time[0] == first else "end" if time[0] == last else "middle"
+    instant = _instant(time, 0)
+    seconds = instant.hour * 3600 + instant.minute * 60 + instant.second
+    return "middle" if seconds % step == step // 2 else "start"
+
+
+def _instant(time: xr.DataArray, index: int) -> cftime.datetime:
+    """A time of a file, on a calendar that can read it; only its time of day is meant."""
+    units = str(time.attrs.get("units", ""))
+    try:
+        return cftime.num2date(time.values[index], units, time.attrs.get("calendar", "standard"))
+    except ValueError:
+        pass
+    try:
+        return cftime.num2date(time.values[index], units, "360_day")
+    except ValueError as error:
+        raise CatalogError(
+            f"time has units {units!r}, which cannot be read: {error}. "
+            "Times need units such as 'hours since 2001-01-01'."
+        ) from error
 
 
 def _region(file: xr.Dataset, dims: dict[str, str], factor: int) -> dict[str, Any]:
@@ -185,7 +241,7 @@ def _region(file: xr.Dataset, dims: dict[str, str], factor: int) -> dict[str, An
     sizes = (file.sizes[dims["y"]], file.sizes[dims["x"]])
     if "valid_fraction" in file:
         valid = file["valid_fraction"].values >= VALID
-        rain = file["pr"].fillna(0).mean(dims["time"]).values
+        rain = file["pr"].fillna(0).mean("time").values
         y, x = valid_region(valid, rain, REGION_MULTIPLE, LARGEST_REGION)
         return {"region": {"y": y, "x": x}}
     if any(size % factor for size in sizes):
