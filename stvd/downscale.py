@@ -100,19 +100,13 @@ def plan_batches(
 ) -> BatchPlan:
     """The largest batch whose activations fit the budget.
 
-    A (window, tile, member) holds about 12 maps of the denoiser's first level at once, in float32
-    (measured in `benchmarks/memory.py`).
-
     Parameters
     ----------
     shape : fine cells (y, x) of a tile
     pairs : most (window, tile) pairs that may be taken together
     members : of the ensemble
     """
-    config = network.config.denoiser
-    cells = network.config.window * shape[0] * shape[1]
-    sample = 4 * cells * (12 * config.width / config.patch**2 + 2 * network.config.inputs)
-    capacity = max(1, int(memory_gib * 2**30 / sample))
+    capacity = max(1, int(memory_gib * 2**30 / sample_bytes(network, shape)))
     if capacity < members:
         return BatchPlan(1, capacity)
     # A power of two, so that cells of equal length are cut alike.
@@ -120,6 +114,17 @@ def plan_batches(
     while 2 * together * members <= capacity and pairs % (2 * together) == 0:
         together *= 2
     return BatchPlan(together, members)
+
+
+def sample_bytes(network: STVD, shape: tuple[int, int]) -> int:
+    """Memory of one (window, tile, member) of `shape` fine cells while the denoiser runs.
+
+    It holds about 24 maps of its first level at once, in float32, and the conditioning twice
+    (checked by `benchmarks/memory.py`).
+    """
+    config = network.config.denoiser
+    maps = 24 * config.width / config.patch**2 + 2 * network.config.inputs
+    return int(4 * network.config.window * shape[0] * shape[1] * maps)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,112 @@
+"""A training recipe: which records, channels, size and settings make a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from stvd.catalog import describe, open_source
+from stvd.checkpoint import Checkpoint
+from stvd.conditioning import Channels
+from stvd.dataset import Event, fit_channels
+from stvd.model import preset
+from stvd.training import Progress, TrainingConfig, train
+
+
+class Recipe(BaseModel):
+    """All that a training needs beside the data, as in `recipes/*.yaml`.
+
+    Parameters
+    ----------
+    name : of the checkpoint
+    description : what the checkpoint is for, in a sentence
+    sources : coarse sources of the catalog that have truth, or files; one event each
+    predictors : coarse variables beside `pr`
+    statics : fixed fine fields, `orog` and `land_fraction`
+    preset : size of the model
+    window : frames sampled jointly
+    training : of the loop
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    description: str = ""
+    sources: tuple[str, ...] = Field(min_length=1)
+    predictors: tuple[str, ...] = ()
+    statics: tuple[Literal["orog", "land_fraction"], ...] = ()
+    preset: Literal["tiny", "small", "paper"] = "small"
+    window: int = Field(5, ge=1)
+    training: TrainingConfig = TrainingConfig()
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a recipe from YAML; unknown keys are refused."""
+        return cls.model_validate(yaml.safe_load(Path(path).read_text()))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return ("pr", *self.predictors)
+
+
+def load_event(
+    source: str, recipe: Recipe, *, catalog: str | Path, root: str | None = None
+) -> Event:
+    """Read a source, its truth and its grid into memory.
+
+    Raises
+    ------
+    ValueError
+        If the source has no truth or no fine grid.
+    """
+    info = describe(source, catalog=catalog, root=root)
+    if info.truth is None or info.grid is None:
+        raise ValueError(
+            f"{source} cannot be trained on: its catalog entry names no truth or no fine grid"
+        )
+    coarse, truth, grid = (
+        open_source(name, catalog=catalog, root=root) for name in (source, info.truth, info.grid)
+    )
+    return Event.load(coarse, truth, grid, recipe.variables, recipe.statics)
+
+
+def fit(recipe: Recipe, events: list[Event], factor: int) -> Channels:
+    """Scale the channels of a recipe by the statistics of its events."""
+    return fit_channels(
+        events,
+        recipe.predictors,
+        recipe.statics,
+        factor=factor,
+        window=recipe.window,
+        size=recipe.training.crop,
+        seed=recipe.training.seed,
+    )
+
+
+def train_recipe(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    catalog: str | Path,
+    root: str | None = None,
+    device: str = "cpu",
+    on_log: Callable[[Progress], None] | None = None,
+) -> Checkpoint:
+    """Load the data of a recipe, train (or go on training) and write the checkpoint to `out`."""
+    events = [load_event(s, recipe, catalog=catalog, root=root) for s in recipe.sources]
+    factor = describe(recipe.sources[0], catalog=catalog, root=root).factor
+    channels = fit(recipe, events, factor)
+    return train(
+        recipe.name,
+        preset(recipe.preset, channels.channels, recipe.window),
+        channels,
+        events,
+        recipe.training,
+        out,
+        device=device,
+        on_log=on_log,
+    )
