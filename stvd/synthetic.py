@@ -56,7 +56,7 @@ def synthetic_grid(shape: Shape, *, factor: int = 8, tiles: int | None = None) -
     grid["areacella"] = cell_area(grid)
     grid.attrs = {
         "role": "grid",
-        "source": "synthetic",
+        "source": "synthetic_grid",
         "factor": factor,
         "periodic_x": int(tiles is None),
     }
@@ -80,7 +80,7 @@ def synthetic_truth(
 
     grid = synthetic_grid(shape, factor=factor, tiles=tiles)
     truth = _record(axis, frames, grid, {"pr": rain}, shape, chunk_frames)
-    return truth.assign_attrs(grid.attrs | truth.attrs | {"role": "truth"})
+    return truth.assign_attrs(grid.attrs | truth.attrs | _named("truth"))
 
 
 def synthetic_coarse(
@@ -129,7 +129,11 @@ def synthetic_coarse(
     coarse_grid = xr.Dataset(coords=coords)
     coarse_shape = (shape[0] // factor, shape[1] // factor)
     coarse = _record(axis, frames, coarse_grid, fields, coarse_shape, chunk_frames)
-    return coarse.assign_attrs(grid.attrs | coarse.attrs | {"role": "coarse"})
+    return coarse.assign_attrs(grid.attrs | coarse.attrs | _named("coarse"))
+
+
+def _named(role: str) -> dict[str, str]:
+    return {"role": role, "source": f"synthetic_{role}"}
 
 
 def _record(
