@@ -18,7 +18,6 @@ from pydantic import BaseModel
 
 from stvd.fingerprint import canonical_json, digest_dataset, digest_parts, fingerprint
 
-
 TIMES = xr.coders.CFDatetimeCoder(use_cftime=True)
 
 
@@ -137,7 +136,8 @@ def test_nan_and_minus_zero_have_one_digest() -> None:
     """Two encodings of NaN, and 0.0 with either sign, are the same numbers."""
     a = np.array([0.0, np.nan], "f4")
     b = np.array([0x80000000, 0x7FC00001], "u4").view("f4")
-    assert np.isnan(b[1]) and np.signbit(b[0])
+    assert np.isnan(b[1])
+    assert np.signbit(b[0])
     assert digest_dataset(xr.Dataset({"v": ("x", a)})) == digest_dataset(
         xr.Dataset({"v": ("x", b)})
     )

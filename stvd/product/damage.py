@@ -1,0 +1,94 @@
+"""Telling which stored chunk is damaged, instead of returning what is not there as NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product as combinations
+from typing import Any
+
+import icechunk
+import numpy as np
+import zarr
+
+from stvd.product.errors import DamagedProduct
+
+Index = int | slice | np.ndarray
+_GONE = ("not found", "range was invalid", "InvalidRange", "NoSuchKey")
+
+
+@contextmanager
+def reading(array: zarr.Array[Any], key: Sequence[Index], where: str) -> Iterator[None]:
+    """Turn the failure to read `key` of `array` into one that names the damaged chunk.
+
+    Failures of the network or of access pass as they are: trying again may help them.
+
+    Raises
+    ------
+    DamagedProduct
+        If a stored object is missing or too short, or fails its checksum.
+    """
+    try:
+        yield
+    except (icechunk.IcechunkError, ValueError, RuntimeError) as error:
+        if not is_damage(error):
+            raise
+        chunk, cause = first_unreadable(array, key) or ("a chunk", error)
+        raise DamagedProduct(
+            f"{chunk} of {where} cannot be read: {gist(cause)}. Its stored object is missing or "
+            "altered. Sample the partition anew (replace) or open an earlier snapshot."
+        ) from error
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error of reading comes from what is stored, not from how it is reached."""
+    if isinstance(error, icechunk.IcechunkError):
+        return any(sign in str(error) for sign in _GONE)
+    return isinstance(error, ValueError | RuntimeError)
+
+
+def first_unreadable(
+    array: zarr.Array[Any], key: Sequence[Index]
+) -> tuple[str, BaseException] | None:
+    """The first chunk that `key` touches and that cannot be read, with the error it gives."""
+    spans = [_span(index, size) for index, size in zip(key, array.shape, strict=True)]
+    touched = [
+        range(span.start // chunk, -(-span.stop // chunk))
+        for span, chunk in zip(spans, array.chunks, strict=True)
+    ]
+    for place in combinations(*touched):
+        region = tuple(
+            slice(k * chunk, min((k + 1) * chunk, size))
+            for k, chunk, size in zip(place, array.chunks, array.shape, strict=True)
+        )
+        try:
+            array[region]
+        except Exception as error:
+            return chunk_name(array, place), error
+    return None
+
+
+def chunk_name(array: zarr.Array[Any], place: Sequence[int]) -> str:
+    """Name of a chunk: its object in the store and what of the array it holds."""
+    outer = array.shards or array.chunks
+    stored = [k * chunk // size for k, chunk, size in zip(place, array.chunks, outer, strict=True)]
+    dims = array.metadata.dimension_names or [f"axis {i}" for i in range(array.ndim)]  # type: ignore[union-attr]
+    holds = ", ".join(
+        f"{dim} {k * chunk}-{min((k + 1) * chunk, size)}"
+        for dim, k, chunk, size in zip(dims, place, array.chunks, array.shape, strict=True)
+    )
+    return f"{array.basename}/c/{'/'.join(map(str, stored))} ({holds})"
+
+
+def gist(error: BaseException) -> str:
+    """The line of an error that says what happened, without Icechunk's trace."""
+    lines = [line.strip(" |x`->") for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def _span(index: Index, size: int) -> range:
+    if isinstance(index, slice):
+        return range(*index.indices(size))
+    if isinstance(index, np.ndarray):
+        return range(int(index.min()), int(index.max()) + 1) if index.size else range(0)
+    return range(int(index), int(index) + 1)

@@ -1,0 +1,203 @@
+"""Opening a product for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import icechunk
+import numpy as np
+import xarray as xr
+import zarr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from stvd.product.arrays import dimensions, stored_array
+from stvd.product.damage import Index, chunk_name, reading
+from stvd.product.errors import DamagedProduct, NotPublished
+from stvd.product.metadata import NOT_PUBLISHED, seconds
+from stvd.product.spec import ProductSpec
+from stvd.product.storage import MAIN, Location, StorageOptions
+from stvd.product.template import stored_spec
+
+DASK_CHUNK_BYTES = 128 * 2**20
+
+
+def open_product(
+    uri: str | Path,
+    *,
+    tag: str | None = None,
+    snapshot: str | None = None,
+    members: range | None = None,
+    unpublished: bool = False,
+    chunks: Mapping[str, int] | None = None,
+    storage: StorageOptions | None = None,
+) -> xr.Dataset:
+    """Open the published frames of a product, lazily.
+
+    Parameters
+    ----------
+    uri : local path, `file:///path` or `s3://bucket/prefix`
+    tag, snapshot : a past version; by default the current one
+    members : the members wanted, by default all; frames are there once all of these are published
+    unpublished : also show frames that are not published, as NaN; `qc_flag` tells which
+    chunks : dask chunks by dimension; by default whole shards, up to 128 MiB
+
+    Returns
+    -------
+    Dataset with `pr` (member, time, [tile,] y, x) in kg m-2 s-1 and, where known, `orog` and
+    `land_fraction`, described as in CF-1.11. Its attribute `product_snapshot` names the version.
+
+    Raises
+    ------
+    ProductNotFound, NotPublished
+        If there is no such product, tag or snapshot.
+    DamagedProduct
+        On opening or, for samples, on reading: if a stored object is missing or altered; it names
+        the chunk. What is damaged is never returned as NaN.
+    """
+    location = Location.parse(uri, storage)
+    session = open_session(location, tag, snapshot)
+    root = zarr.open_group(session.store, mode="r")
+    spec = stored_spec(root)
+    ds = _variables(root, location.uri)
+    _assert_time(ds, spec, location.uri)
+    wanted = range(spec.members) if members is None else members
+    published = (ds["qc_flag"].values & NOT_PUBLISHED) == 0
+    pr = stored_array(root, "pr")
+    checked = CheckedArray(pr, location.uri, published)
+    ds["pr"] = (dimensions(pr), indexing.LazilyIndexedArray(checked), dict(pr.attrs))
+    ds = ds.isel(member=slice(wanted.start, wanted.stop))
+    if not unpublished:
+        ds = ds.isel(
+            time=_compact(np.flatnonzero(published[wanted.start : wanted.stop].all(axis=0)))
+        )
+    ds.attrs = dict(root.attrs) | {"product_snapshot": session.snapshot_id}
+    ds = xr.decode_cf(ds, decode_coords="all")
+    ds["qc_flag"].attrs["flag_masks"] = np.array(ds["qc_flag"].attrs["flag_masks"], np.uint8)
+    for coordinate in ds.coords.values():
+        coordinate.encoding["_FillValue"] = (
+            None  # in a NetCDF copy too, coordinates are never missing
+        )
+    ds = ds.assign(pr=ds["pr"].chunk(chunks or dask_chunks(pr, ds["pr"].sizes)))
+    return _selectable(ds)
+
+
+def _selectable(ds: xr.Dataset) -> xr.Dataset:
+    """Let `sel` take a member's number and, on a regular grid, latitude and longitude."""
+    for name in ("realization", "lat", "lon"):
+        if name in ds.coords and ds[name].ndim == 1:
+            ds = ds.set_xindex(name)
+    return ds
+
+
+class CheckedArray(BackendArray):
+    """A stored array that names the chunk when it cannot be read, and never invents NaN.
+
+    Parameters
+    ----------
+    published : bool, shape (member, time), for the samples: where a value must be
+    """
+
+    def __init__(
+        self, array: zarr.Array[Any], where: str, published: np.ndarray | None = None
+    ) -> None:
+        self.array = array
+        self.where = where
+        self.published = published
+        self.shape = array.shape
+        self.dtype = array.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
+        support = indexing.IndexingSupport.OUTER
+        return np.asarray(indexing.explicit_indexing_adapter(key, self.shape, support, self._read))
+
+    def _read(self, key: tuple[Index, ...]) -> np.ndarray:
+        key = tuple(_compact(k) if isinstance(k, np.ndarray) else k for k in key)
+        with reading(self.array, key, self.where):
+            values = np.asarray(self.array.oindex[key])
+        if self.published is not None and np.isnan(values).any():
+            self._assert_only_unpublished(key, values)
+        return values
+
+    def _assert_only_unpublished(self, key: tuple[Index, ...], values: np.ndarray) -> None:
+        """Raise if a published value is NaN."""
+        whole = tuple(slice(k, k + 1) if isinstance(k, int | np.integer) else k for k in key)
+        positions = [np.arange(n)[k] for n, k in zip(self.shape, whole, strict=True)]
+        missing = np.isnan(values).reshape([len(p) for p in positions])
+        assert self.published is not None
+        expected = self.published[np.ix_(positions[0], positions[1])]
+        lost = missing & expected.reshape(expected.shape + (1,) * (missing.ndim - 2))
+        if lost.any():
+            first = np.argwhere(lost)[0]
+            at = [int(p[k]) for p, k in zip(positions, first, strict=True)]
+            place = [k // n for k, n in zip(at, self.array.chunks, strict=True)]
+            raise DamagedProduct(
+                f"{chunk_name(self.array, place)} of {self.where} is published but is not in the "
+                "store. Sample the partition anew (replace) or open an earlier snapshot."
+            )
+
+
+def dask_chunks(pr: zarr.Array[Any], sizes: Mapping[Any, int]) -> dict[Any, int]:
+    """Whole shards, as many along x, then y, then tiles, as stay within `DASK_CHUNK_BYTES`."""
+    shard = dict(zip(dimensions(pr), pr.shards or pr.chunks, strict=True))
+    room = DASK_CHUNK_BYTES // (4 * prod(shard.values()))
+    for dim in ("x", "y", "tile"):
+        if dim in shard:
+            times = max(1, min(room, -(-sizes[dim] // shard[dim])))
+            shard[dim], room = shard[dim] * times, room // times
+    return {dim: min(size, max(1, sizes[dim])) for dim, size in shard.items()}
+
+
+def published_frames(root: zarr.Group, members: range | None = None) -> np.ndarray:
+    """Places along the stored time axis that are published for all of `members`, or of all."""
+    flags = stored_array(root, "qc_flag")
+    wanted = slice(None) if members is None else slice(members.start, members.stop)
+    return np.flatnonzero(((np.asarray(flags[wanted]) & NOT_PUBLISHED) == 0).all(axis=0))
+
+
+def open_session(location: Location, tag: str | None, snapshot: str | None) -> icechunk.Session:
+    """A reading session at a tag, a snapshot or, with neither, the current version."""
+    if tag is not None and snapshot is not None:
+        raise ValueError("give a tag or a snapshot, not both")
+    repo = location.open()
+    if tag is None and snapshot is None:
+        return repo.readonly_session(MAIN)
+    try:
+        return repo.readonly_session(tag=tag, snapshot_id=snapshot)
+    except icechunk.IcechunkError as error:
+        what = f"tag {tag}" if tag is not None else f"snapshot {snapshot}"
+        tags = ", ".join(sorted(repo.list_tags())) or "none"
+        raise NotPublished(f"{location.uri} has no {what}. Tags: {tags}.") from error
+
+
+def _variables(root: zarr.Group, where: str) -> xr.Dataset:
+    """All variables but the samples, read when used; those along time at once."""
+    variables = {}
+    for name, array in root.arrays():
+        if name != "pr":
+            dims = dimensions(array)
+            data: Any = indexing.LazilyIndexedArray(CheckedArray(array, where))
+            variable = xr.Variable(dims, data, dict(array.attrs))
+            variables[name] = variable.load() if "time" in dims else variable
+    return xr.Dataset(variables)
+
+
+def _assert_time(ds: xr.Dataset, spec: ProductSpec, where: str) -> None:
+    """Raise `DamagedProduct` unless the stored time axis is the one that the frames define."""
+    middle, bounds = seconds(spec, range(ds.sizes.get("time", 0)))
+    if not (np.array_equal(ds["time"], middle) and np.array_equal(ds["time_bnds"], bounds)):
+        raise DamagedProduct(
+            f"The time axis of {where} is not the one of its frames. Open an earlier snapshot."
+        )
+
+
+def _compact(positions: np.ndarray) -> Any:
+    """Positions as a slice if they follow each other."""
+    if positions.size and np.array_equal(
+        positions, np.arange(positions[0], positions[0] + positions.size)
+    ):
+        return slice(int(positions[0]), int(positions[0]) + positions.size)
+    return positions
