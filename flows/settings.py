@@ -6,12 +6,17 @@ commands run on a laptop (files, SQLite, no server) and in a deployment (object 
 
 from __future__ import annotations
 
+import json
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+if TYPE_CHECKING:
+    from stvd.product import StorageOptions
 
 
 class Settings(BaseSettings):
@@ -25,6 +30,9 @@ class Settings(BaseSettings):
     products : STVD_PRODUCTS, where products go, a folder or `s3://bucket/prefix`
     checkpoints : STVD_CHECKPOINTS, folder of checkpoints
     device : STVD_DEVICE, `auto`, `cpu`, `cuda` or `mps`
+    quality : STVD_QUALITY, fields of `stvd.quality.QualityPolicy` as JSON, e.g. `{"negative": "clip"}`
+    endpoint_url, region : AWS_ENDPOINT_URL and AWS_REGION, of an object store that is not Amazon's;
+        credentials stay in the environment, for the libraries that need them
     mlflow_tracking_uri : MLFLOW_TRACKING_URI, a server or `sqlite:///…`
     prefect_api_url : PREFECT_API_URL; without one a flow starts its own server for as long as it runs
     """
@@ -37,6 +45,9 @@ class Settings(BaseSettings):
     products: str | None = None
     checkpoints: Path = Path("checkpoints")
     device: str = "auto"
+    quality: dict[str, Any] = {}
+    endpoint_url: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL")
+    region: str | None = Field(None, validation_alias="AWS_REGION")
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     prefect_api_url: str | None = Field(None, validation_alias="PREFECT_API_URL")
 
@@ -49,6 +60,10 @@ class Settings(BaseSettings):
     def state_file(self) -> Path:
         """What the local stack has started."""
         return self.home / "stack.json"
+
+    def report_folder(self, product_uri: str) -> Path:
+        """Where the report of a product goes."""
+        return self.home / "reports" / product_uri.rstrip("/").rsplit("/", 1)[-1]
 
     @property
     def tracking_uri(self) -> str:
@@ -66,6 +81,19 @@ class Settings(BaseSettings):
             return product if "://" in product else str(Path(product).absolute())
         root = self.products or str(self.home / "products")
         return f"{root.rstrip('/')}/{product}"
+
+    @property
+    def storage(self) -> StorageOptions:
+        """How products on an object store are reached."""
+        from stvd.product import StorageOptions  # costs a second that `stvd --help` does not have
+
+        own = self.endpoint_url is not None
+        return StorageOptions(
+            endpoint_url=self.endpoint_url,
+            region=self.region,
+            allow_http=own and str(self.endpoint_url).startswith("http://"),
+            force_path_style=own,
+        )
 
     def environment(self) -> dict[str, str]:
         """What Prefect and MLflow read from the environment, for this process and its children."""
@@ -89,9 +117,12 @@ class Settings(BaseSettings):
     def exported(self) -> dict[str, str]:
         """These settings as environment variables, with absolute paths, for a child elsewhere."""
         paths = {"catalog": self.catalog, "runs": self.runs, "checkpoints": self.checkpoints}
-        values = {name: str(path.absolute()) for name, path in paths.items()}
+        values: dict[str, str | None] = {name: str(path.absolute()) for name, path in paths.items()}
+        values |= {"quality": json.dumps(self.quality)} if self.quality else {}
         values |= {"data_root": self.data_root, "products": self.products, "device": self.device}
-        return {f"STVD_{name.upper()}": value for name, value in values.items() if value is not None}
+        return {
+            f"STVD_{name.upper()}": value for name, value in values.items() if value is not None
+        }
 
     def apply(self) -> None:
         """Set what is not yet set in this process's environment; call before importing Prefect or MLflow."""

@@ -133,7 +133,16 @@ def services(settings: Settings, prefect_port: int, mlflow_port: int) -> list[Se
     return [
         Service(
             name="prefect",
-            command=(*run, "prefect", "server", "start", "--host", HOST, "--port", str(prefect_port)),
+            command=(
+                *run,
+                "prefect",
+                "server",
+                "start",
+                "--host",
+                HOST,
+                "--port",
+                str(prefect_port),
+            ),
             port=prefect_port,
             health=f"http://{HOST}:{prefect_port}/api/health",
         ),
@@ -234,7 +243,9 @@ def check(state: StackState, settings: Settings) -> None:
             raise StackError(f"{name} has ended; its log: {_log(name, settings)}")
 
 
-def _start(service: Service, environment: dict[str, str], settings: Settings) -> subprocess.Popen[bytes]:
+def _start(
+    service: Service, environment: dict[str, str], settings: Settings
+) -> subprocess.Popen[bytes]:
     with _log(service.name, settings).open("ab") as log:
         return subprocess.Popen(
             service.command, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -254,7 +265,9 @@ def _await_health(
             if _healthy(url):
                 del waiting[name]
         if waiting and time.monotonic() > deadline:
-            raise StackError(f"{', '.join(waiting)} not ready after {START_SECONDS:.0f} s; see {log}")
+            raise StackError(
+                f"{', '.join(waiting)} not ready after {START_SECONDS:.0f} s; see {log}"
+            )
         time.sleep(0.2)
 
 

@@ -1,0 +1,63 @@
+"""Have a span of dates published: plan, run what is missing, say what became of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect import flow
+
+from flows.execution import run
+from flows.parameters import CellFrames, Members, Seed, Solver, Steps, production
+from tasks.planning import Summary, plan, summarise
+
+
+@flow(name="backfill", flow_run_name="{source} {start} to {end}")
+def backfill(
+    source: str = "gcm_demo",
+    product: str | None = None,
+    checkpoint: str | None = None,
+    members: Members = 4,
+    seed: Seed = 0,
+    steps: Steps = 10,
+    solver: Solver = "dpmpp2m",
+    conserve: bool = True,
+    cell_frames: CellFrames | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    mode: Literal["missing", "stale", "replace"] = "missing",
+    dry_run: bool = False,
+    fan_out: bool = False,
+) -> Summary:
+    """Sample what a product lacks between two dates. Running it again continues.
+
+    Args:
+        source: Coarse record, by its name in the catalog, or the path of a data file.
+        product: Name or URI of the product. Left empty, the name of the source.
+        checkpoint: Name or folder of the model. Left empty, the one that suits the source best.
+        members: Size of the ensemble.
+        seed: Of the noise. Another seed is another ensemble, so another product.
+        steps: Network calls a sample.
+        solver: How a sample is drawn, dpmpp2m or ddim.
+        conserve: Keep the mean of each coarse cell as it is in the source.
+        cell_frames: Frames of a partition when the product is new. Left empty, about a month.
+        start: First date, e.g. 2001-02-03. Left empty, the start of the record.
+        end: The date at which to stop, itself not included. Left empty, the end of the record.
+        mode: missing samples what is not there, stale also what has other inputs now, replace all of it.
+        dry_run: Show the plan and stop.
+        fan_out: Give the partitions to workers. Left off, they run here, one after another.
+    """
+    how = production(
+        source=source,
+        product=product,
+        checkpoint=checkpoint,
+        members=members,
+        seed=seed,
+        steps=steps,
+        solver=solver,
+        conserve=conserve,
+        cell_frames=cell_frames,
+    )
+    planned = plan(how, start, end, mode)
+    if dry_run:
+        return summarise(how, planned, {})
+    return run(how, planned, fan_out=fan_out)

@@ -1,0 +1,350 @@
+"""The `stvd` command. Each command imports what it needs when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+
+from flows.options import (
+    CellFrames,
+    CheckpointName,
+    Conserve,
+    FanOut,
+    Members,
+    Mode,
+    ProductName,
+    Seed,
+    Solver,
+    Source,
+    Steps,
+    production_options,
+)
+from flows.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Downscale coarse climate-model rain to ensembles of fine-grid rain video.\n\n"
+    "Start with `stvd demo`; then `stvd info` lists the records you can use and `stvd products` "
+    "what has been made. Every command has examples: `stvd backfill --help`.",
+)
+console = Console(highlight=False)
+state = {"verbose": False}
+
+
+@app.callback()
+def main(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show Prefect's own log.")
+    ] = False,
+) -> None:
+    state["verbose"] = verbose
+
+
+@app.command()
+def demo(
+    source: Source = "gcm_demo",
+    members: Members = 4,
+    product: ProductName = None,
+    checkpoint: CheckpointName = None,
+) -> None:
+    """Run the whole pipeline on a sample and show what it makes.
+
+    Opens the record, checks it, samples an ensemble, commits it to a product, computes diagnostics
+    and scores, and logs all to MLflow. A second run finds everything there.
+
+    - `stvd demo`
+    - `stvd demo --source radar_mch_20150515`
+    - `stvd demo --source my_record.nc`
+    """
+    with _told():
+        from flows.demonstration import demonstration, show, standing
+
+        began = time.perf_counter()
+        how = demonstration(source, members, product, checkpoint)
+        report = standing(how, Settings())
+        again = report is not None
+        if report is None:
+            from flows.demo import demo as flow
+
+            report = flow(source=source, members=members, product=product, checkpoint=checkpoint)
+        show(report, time.perf_counter() - began, again, console)
+
+
+@app.command()
+def stack(
+    stop: Annotated[bool, typer.Option("--stop", help="End the stack that runs.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Say what runs.")] = False,
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
+) -> None:
+    """Start Prefect, MLflow and a worker on this machine, until Ctrl-C.
+
+    - `stvd stack` open the two addresses that it prints
+    - `stvd stack --prefect-port 4300` where 4200 is taken
+    - `stvd stack --stop` from another terminal
+    """
+    from flows import stack as local
+
+    with _told():
+        settings = Settings()
+        running = local.running(settings)
+        if status:
+            console.print(_addresses(running) if running else "No stack runs here")
+        elif stop:
+            console.print("Stopped" if local.stop(settings) else "No stack ran here")
+        else:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            with local.stack(
+                settings, prefect_port=prefect_port, mlflow_port=mlflow_port, say=console.print
+            ) as started:
+                console.print(_addresses(started) + "\nCtrl-C stops everything")
+                while True:
+                    time.sleep(1)
+                    local.check(started, settings)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="A .nc file or a .zarr store to write.")],
+    start: Annotated[str, typer.Option(help="First day, e.g. 2000-07-05.")] = "2000-01-01",
+    days: Annotated[float, typer.Option(help="Length, in steps of 0.125 (3 hours).")] = 10,
+    truncation: Annotated[int, typer.Option(help="31, 63 or 106 (1.125 degree).")] = 106,
+    member: Annotated[int, typer.Option(min=0, help="Initial-condition member.")] = 0,
+    factor: Annotated[int, typer.Option(min=2, help="Fine cells a coarse cell and axis.")] = 8,
+    spinup_days: Annotated[int, typer.Option(min=0, help="Discarded days at T31.")] = 50,
+    adjust_days: Annotated[int, typer.Option(min=0, help="Discarded days at `truncation`.")] = 4,
+    terrain: Annotated[
+        Path | None, typer.Option(help="File with orog and land_fraction, e.g. data/demo_gcm.nc.")
+    ] = None,
+    pack_predictors: Annotated[bool, typer.Option(help="Store predictors as int16.")] = False,
+) -> None:
+    """Simulate a record with a climate model (needs `pip install 'stvd[jcm]'`).
+
+    A killed run goes on where it stopped. A day at T106 takes about a minute of one core.
+
+    - `stvd simulate july.nc --start 2000-07-05 --days 7.5 --terrain data/demo_gcm.nc`
+    - `stvd simulate small.zarr --truncation 63 --days 30 --member 3`
+    """
+    with _told():
+        from datetime import date
+
+        from stvd.simulate import simulate as run
+        from tasks.progress import reporting
+
+        with reporting(f"simulating {out}") as report:
+            run(
+                out,
+                truncation=truncation,
+                start=date.fromisoformat(start),
+                days=days,
+                spinup_days=spinup_days,
+                adjust_days=adjust_days,
+                member=member,
+                factor=factor,
+                terrain=terrain,
+                pack_predictors=pack_predictors,
+                progress=report,
+            )
+        console.print(f"{out} is written; use it with: stvd demo --source {out}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Path of a recipe, e.g. recipes/gcm.yaml.")],
+    out: Annotated[str | None, typer.Option(help="Folder of the checkpoint.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
+) -> None:
+    """Train a model from a recipe, or go on with a training that was interrupted.
+
+    - `stvd train recipes/gcm.yaml`
+    - `stvd train recipes/gcm.yaml --steps 20 --out runs/trial`
+    """
+    with _told():
+        from flows.train import train as flow
+
+        console.print(f"Checkpoint: {flow(recipe=recipe, out=out, steps=steps)}")
+
+
+@app.command()
+def downscale(
+    partition: Annotated[str, typer.Argument(help="From a plan, e.g. 000240-000480_m000-004.")],
+    source: Source = "gcm_demo",
+    product: ProductName = None,
+    checkpoint: CheckpointName = None,
+    members: Members = 4,
+    seed: Seed = 0,
+    steps: Steps = 10,
+    solver: Solver = "dpmpp2m",
+    conserve: Conserve = True,
+    cell_frames: CellFrames = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace other numbers.")] = False,
+) -> None:
+    """Sample one partition, by the name that a plan gives it.
+
+    - `stvd backfill --source gcm_jan --cell-frames 20 --dry-run`
+    - `stvd downscale 000020-000040_m000-004 --source gcm_jan --cell-frames 20`
+    """
+    shared = production_options(locals())
+    with _told():
+        from flows.downscale import downscale as flow
+
+        outcome = flow(partition=partition, replace=replace, **shared)
+        did = "is published" if outcome.published else "was there already"
+        console.print(
+            f"{outcome.partition} {did} in {outcome.product}, snapshot {outcome.snapshot}"
+        )
+
+
+@app.command()
+def backfill(
+    source: Source = "gcm_demo",
+    start: Annotated[str | None, typer.Option(help="First date, e.g. 2001-02-03.")] = None,
+    end: Annotated[str | None, typer.Option(help="Date to stop at, itself excluded.")] = None,
+    mode: Mode = "missing",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    product: ProductName = None,
+    checkpoint: CheckpointName = None,
+    members: Members = 4,
+    seed: Seed = 0,
+    steps: Steps = 10,
+    solver: Solver = "dpmpp2m",
+    conserve: Conserve = True,
+    cell_frames: CellFrames = None,
+    fan_out: FanOut = False,
+) -> None:
+    """Publish what a product lacks between two dates; run it again to continue.
+
+    - `stvd backfill --source gcm_jan --cell-frames 20 --dry-run`
+    - `stvd backfill --source gcm_jan --cell-frames 20 --start 2000-01-05 --end 2000-01-10`
+    - `stvd backfill --source gcm_jan --mode replace --start 2000-01-05 --end 2000-01-06`
+    """
+    shared = production_options(locals())
+    with _told():
+        if dry_run:
+            from flows.listing import plan
+            from flows.parameters import production
+
+            how = production(**shared)
+            console.print(plan(how.plan(start=start, end=end, mode=mode), how.source))
+            return
+        from flows.backfill import backfill as flow
+
+        console.print(str(flow(start=start, end=end, mode=mode, fan_out=fan_out, **shared)))
+
+
+@app.command()
+def nightly(
+    source: Source = "gcm_demo",
+    product: ProductName = None,
+    checkpoint: CheckpointName = None,
+    members: Members = 4,
+    seed: Seed = 0,
+    steps: Steps = 10,
+    solver: Solver = "dpmpp2m",
+    conserve: Conserve = True,
+    cell_frames: CellFrames = None,
+    fan_out: FanOut = False,
+) -> None:
+    """Publish what has become available, then refresh the diagnostics. Nothing new: no work.
+
+    - `stvd nightly --source gcm_jan --cell-frames 20`
+    """
+    shared = production_options(locals())
+    with _told():
+        from flows.nightly import nightly as flow
+
+        console.print(str(flow(fan_out=fan_out, **shared)))
+
+
+@app.command()
+def diagnose(
+    product: Annotated[str, typer.Argument(help="Name or URI of a product, see `stvd products`.")],
+) -> None:
+    """Compute annual and extreme-event diagnostics of a product, and scores where there is truth.
+
+    - `stvd diagnose gcm_demo`
+    """
+    with _told():
+        from flows.diagnose import diagnose as flow
+
+        report = flow(product=product)
+        for name, path in {**report.figures, **report.tables}.items():
+            console.print(f"{name:<20}{path}", soft_wrap=True)
+
+
+@app.command()
+def products(
+    name: Annotated[str | None, typer.Argument(help="One product, with its partitions.")] = None,
+) -> None:
+    """List the products that were made here, or the partitions of one.
+
+    - `stvd products`
+    - `stvd products gcm_demo`
+    """
+    with _told():
+        from flows import listing
+
+        settings = Settings()
+        table = listing.partitions(name, settings) if name else listing.products(settings)
+        console.print(table)
+
+
+@app.command()
+def info(
+    source: Annotated[str | None, typer.Argument(help="One record, in full.")] = None,
+) -> None:
+    """List the records that can be used, or describe one.
+
+    - `stvd info`
+    - `stvd info gcm_demo`
+    """
+    with _told():
+        from flows import listing
+
+        settings = Settings()
+        console.print(listing.source(source, settings) if source else listing.sources(settings))
+
+
+def _addresses(running: Any) -> str:
+    return f"Prefect  {running.prefect_url}\nMLflow   {running.mlflow_url}"
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell of the work as it goes, and of an error in a sentence instead of a traceback."""
+    quiet = "INFO" if state["verbose"] else "CRITICAL"
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", quiet)
+    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "stvd")
+    handler: logging.Handler = logging.StreamHandler(sys.stdout)
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
+    logger = logging.getLogger("stvd")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("Stopped")
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if state["verbose"]:
+            raise
+        console.print(f"[red]{type(error).__name__}[/red] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    finally:
+        logger.removeHandler(handler)

@@ -1,0 +1,79 @@
+"""The flows as deployments of a process work pool: what an operator sees in the Prefect UI.
+
+`python -m flows.deployments` registers them with the server of `PREFECT_API_URL`; with `--work` it
+then becomes a worker of the pool.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
+from prefect.flows import EntrypointType
+from prefect.workers.process import ProcessWorker
+
+from flows.backfill import backfill
+from flows.diagnose import diagnose
+from flows.downscale import downscale
+from flows.nightly import nightly
+from flows.train import train
+
+POOL = "stvd"
+NIGHTLY_CRON = "30 2 * * *"  # UTC: a local zone misfires where clocks change
+
+ONE_AT_A_TIME = ConcurrencyLimitConfig(
+    limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+)
+FLOWS: dict[Flow[..., Any], dict[str, Any]] = {
+    nightly: {"cron": NIGHTLY_CRON, "concurrency_limit": ONE_AT_A_TIME},
+    backfill: {},
+    downscale: {"concurrency_limit": 1},
+    diagnose: {},
+    train: {"concurrency_limit": 1},
+}
+
+
+def register(pool: str = POOL) -> list[str]:
+    """Make the work pool and every deployment, or bring them up to date; their full names."""
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(
+            WorkPoolCreate(
+                name=pool,
+                type="process",
+                base_job_template=ProcessWorker.get_default_base_job_template(),
+            ),
+            overwrite=True,
+        )
+    names = []
+    for flow, options in FLOWS.items():
+        deployment = RunnerDeployment.from_flow(
+            flow,
+            name=pool,
+            work_pool_name=pool,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            **options,
+        )
+        deployment.apply()
+        names.append(f"{flow.name}/{pool}")
+    return names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", action="store_true", help="then run a worker of the pool")
+    work = parser.parse_args().work
+    print("\n".join(register()), flush=True)
+    if work:
+        worker = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+        os.execv(sys.executable, [sys.executable, *worker])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Tables of years and extremes, scores and figures of a product."""
+
+from __future__ import annotations
+
+import logging
+
+from prefect import flow
+
+from flows.parameters import find_source
+from flows.settings import Settings
+from stvd.product import Product
+from stvd.report import Report
+from stvd.source import Source
+from tasks.diagnosis import publish, report
+
+log = logging.getLogger("stvd.diagnose")
+
+
+@flow(name="diagnose", flow_run_name="{product}")
+def diagnose(product: str, source: str | None = None) -> Report:
+    """Compute the annual and extreme-event diagnostics of what a product holds, and its scores.
+
+    Args:
+        product: Name or URI of the product.
+        source: Its coarse record, for the input and the truth. Left empty, the product says which.
+    """
+    settings = Settings()
+    uri = settings.product_uri(product)
+    made = report(
+        uri,
+        _source(uri, source, settings),
+        str(settings.report_folder(uri)),
+        settings.storage,
+    )
+    publish(made)
+    return made
+
+
+def _source(uri: str, reference: str | None, settings: Settings) -> Source | None:
+    """The record behind a product; None, and a warning, where no catalog has it any more."""
+    if reference is not None:
+        return find_source(reference, settings)
+    name = Product.open(uri, storage=settings.storage).spec.source
+    try:
+        return find_source(name, settings)
+    except ValueError:
+        log.warning("no catalog here has %s: no input, truth or scores in the report", name)
+        return None

@@ -1,0 +1,55 @@
+"""One partition of a product: check, generate, record."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.parameters import Members, Seed, Solver, Steps, production
+from stvd.generate import Outcome
+from tasks.partition import check, generate, record
+
+
+@flow(name="downscale", flow_run_name="{source} {partition}")
+def downscale(
+    partition: str,
+    source: str = "gcm_demo",
+    product: str | None = None,
+    checkpoint: str | None = None,
+    members: Members = 4,
+    seed: Seed = 0,
+    steps: Steps = 10,
+    solver: Solver = "dpmpp2m",
+    conserve: bool = True,
+    cell_frames: int | None = None,
+    replace: bool = False,
+) -> Outcome:
+    """Sample one partition and commit it to the product. Running it twice is free.
+
+    Args:
+        partition: Frames and members, both half-open, e.g. 000240-000480_m000-004. A backfill's plan lists them.
+        source: Coarse record, by its name in the catalog, or the path of a data file.
+        product: Name or URI of the product. Left empty, the name of the source.
+        checkpoint: Name or folder of the model. Left empty, the one that suits the source best.
+        members: Size of the product's ensemble.
+        seed: Of the noise. Another seed is another ensemble, so another product.
+        steps: Network calls a sample.
+        solver: How a sample is drawn, dpmpp2m or ddim.
+        conserve: Keep the mean of each coarse cell as it is in the source.
+        cell_frames: Frames of a partition when the product is new. Left empty, about a month.
+        replace: Sample it anew where other numbers stand. Left off, that is an error.
+    """
+    how = production(
+        source=source,
+        product=product,
+        checkpoint=checkpoint,
+        members=members,
+        seed=seed,
+        steps=steps,
+        solver=solver,
+        conserve=conserve,
+        cell_frames=cell_frames,
+    )
+    findings = check(how, partition)
+    outcome = generate(how, partition, replace)
+    record(how, outcome, findings)
+    return outcome

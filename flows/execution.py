@@ -1,0 +1,115 @@
+"""Running the partitions of a plan: here one after another, or on workers in waves."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from prefect import State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.runtime import flow_run
+
+from flows.downscale import downscale
+from stvd.partition import Planned
+from stvd.production import Production
+from tasks.planning import PartitionsFailed, Summary, summarise
+from tasks.progress import reporting
+
+log = logging.getLogger("stvd.execution")
+
+DEPLOYMENT = "downscale/stvd"
+WAVE = 20  # more runs that wait make other deployments late
+POLL_SECONDS = 5.0
+
+
+def run(production: Production, planned: list[Planned], *, fan_out: bool) -> Summary:
+    """Run what a plan says, each partition in a flow run of its own; one that fails stops no other.
+
+    Parameters
+    ----------
+    fan_out : give the partitions to the workers of the deployment; else run them in this process
+
+    Raises
+    ------
+    PartitionsFailed
+        After all have run, if some failed.
+    """
+    wanted = {item.partition.id: item.action == "replace" for item in planned if item.runs}
+    done: dict[str, str | None] = {}
+    if wanted:
+        execute = _on_workers if fan_out else _here
+        with reporting(f"{production.name}, {len(wanted)} partitions") as report:
+            for partition, error in execute(production, wanted):
+                done[partition] = error
+                report(len(done), len(wanted))
+                log.info("%s %s", partition, f"failed: {error}" if error else "is published")
+    summary = summarise(production, planned, done)
+    if summary.failed:
+        raise PartitionsFailed(summary)
+    return summary
+
+
+def _here(production: Production, wanted: dict[str, bool]) -> Iterator[tuple[str, str | None]]:
+    """One after another in this process, which loads the model once."""
+    for partition, replace in wanted.items():
+        state = downscale(**parameters(production, partition, replace), return_state=True)
+        yield partition, _error(state)
+
+
+def _on_workers(
+    production: Production, wanted: dict[str, bool]
+) -> Iterator[tuple[str, str | None]]:
+    """Flow runs of the deployment, in waves.
+
+    The idempotency key makes a parent that is retried find the runs it had started.
+    """
+    attempt = f"{flow_run.id}-{flow_run.run_count}"
+    waiting = iter(wanted.items())
+    while wave := list(islice(waiting, WAVE)):
+        runs = {
+            partition: run_deployment(
+                DEPLOYMENT,
+                parameters=parameters(production, partition, replace),
+                flow_run_name=f"{production.source.name} {partition}",
+                idempotency_key=f"{attempt}-{partition}",
+                tags=[production.name],
+                timeout=0,
+            )
+            for partition, replace in wave
+        }
+        yield from _finished(runs)
+
+
+def _finished(runs: dict[str, FlowRun]) -> Iterator[tuple[str, str | None]]:
+    """Each of the runs as it ends."""
+    running = dict(runs)
+    with get_client(sync_client=True) as client:
+        while running:
+            for partition, run in list(running.items()):
+                state = client.read_flow_run(run.id).state
+                if state is not None and state.is_final():
+                    del running[partition]
+                    yield partition, _error(state)
+            if running:
+                time.sleep(POLL_SECONDS)
+
+
+def parameters(production: Production, partition: str, replace: bool) -> dict[str, Any]:
+    """The parameters of the flow that makes one partition of a production."""
+    shared = (*("product", "checkpoint", "members", "seed", "steps"), *("solver", "conserve"))
+    return {
+        "partition": partition,
+        "source": production.source.reference,
+        "replace": replace,
+        "cell_frames": production.spec.cell_frames,
+        **{name: getattr(production, name) for name in shared},
+    }
+
+
+def _error(state: State[Any]) -> str | None:
+    return None if state.is_completed() else (state.message or state.name or "no reason given")

@@ -1,0 +1,65 @@
+"""Tables that the command line prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from flows.settings import Settings
+from stvd.catalog import list_sources
+from stvd.partition import Planned
+from stvd.product import Product
+from stvd.source import Source, catalog_files
+
+
+def products(settings: Settings) -> Table:
+    """The products in the folder of products."""
+    table = Table("product", "source", "members", "partitions", "snapshot")
+    for folder in sorted(Path(settings.product_uri("x")).parent.glob("[!.]*")):
+        product = Product.open(folder)
+        spec, ledger = product.spec, product.ledger()
+        table.add_row(
+            folder.name, spec.source, str(spec.members), str(len(ledger)), product.snapshot
+        )
+    return table
+
+
+def partitions(name: str, settings: Settings) -> Table:
+    """What is published of one product."""
+    product = Product.open(settings.product_uri(name), storage=settings.storage)
+    table = Table("partition", "period", "seconds", "written", "snapshot")
+    for key, entry in product.ledger().items():
+        period = str(product.spec.axis.period(entry.frames))
+        table.add_row(key, period, f"{entry.seconds:.0f}", entry.written_at, entry.snapshot)
+    return table
+
+
+def plan(planned: list[Planned], source: Source) -> Table:
+    """What is to be done, and why."""
+    table = Table("partition", "period", "action", "reason")
+    for item in planned:
+        period = str(source.axis.period(item.partition.frames))
+        table.add_row(item.partition.id, period, item.action, item.reason)
+    return table
+
+
+def sources(settings: Settings) -> Table:
+    """The coarse records of the catalogs."""
+    table = Table("source", "catalog")
+    for file in catalog_files(settings.catalog):
+        for name in list_sources(file):
+            if not name.endswith(("_grid", "_truth")):
+                table.add_row(name, str(file))
+    return table
+
+
+def source(reference: str, settings: Settings) -> Table:
+    """One record, in full."""
+    record = Source.find(reference, settings.catalog, settings.data_root)
+    table = Table("", reference)
+    table.add_row("period", str(record.axis.period(record.info.frames)))
+    table.add_row("frames", f"{len(record.info.frames)} of {record.axis.step_seconds} s")
+    for key, value in record.info.model_dump(exclude={"name", "axis", "frames"}).items():
+        table.add_row(key, ", ".join(value) if isinstance(value, tuple) else str(value))
+    return table

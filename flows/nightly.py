@@ -1,0 +1,61 @@
+"""What a schedule runs: publish what became available, then refresh the diagnostics."""
+
+from __future__ import annotations
+
+import logging
+
+from prefect import flow
+
+from flows.diagnose import diagnose
+from flows.execution import run
+from flows.parameters import CellFrames, Members, Seed, Solver, Steps, production
+from tasks.planning import Summary, plan, summarise
+
+log = logging.getLogger("stvd.nightly")
+
+
+@flow(name="nightly", flow_run_name="{source}")
+def nightly(
+    source: str = "gcm_demo",
+    product: str | None = None,
+    checkpoint: str | None = None,
+    members: Members = 4,
+    seed: Seed = 0,
+    steps: Steps = 10,
+    solver: Solver = "dpmpp2m",
+    conserve: bool = True,
+    cell_frames: CellFrames | None = None,
+    fan_out: bool = False,
+) -> Summary:
+    """Publish every partition whose input has arrived, late ones too; what is published stays as it is.
+
+    Args:
+        source: Coarse record, by its name in the catalog, or the path of a data file.
+        product: Name or URI of the product. Left empty, the name of the source.
+        checkpoint: Name or folder of the model. Left empty, the one that suits the source best.
+        members: Size of the ensemble.
+        seed: Of the noise. Another seed is another ensemble, so another product.
+        steps: Network calls a sample.
+        solver: How a sample is drawn, dpmpp2m or ddim.
+        conserve: Keep the mean of each coarse cell as it is in the source.
+        cell_frames: Frames of a partition when the product is new. Left empty, about a month.
+        fan_out: Give the partitions to workers. Left off, they run here, one after another.
+    """
+    how = production(
+        source=source,
+        product=product,
+        checkpoint=checkpoint,
+        members=members,
+        seed=seed,
+        steps=steps,
+        solver=solver,
+        conserve=conserve,
+        cell_frames=cell_frames,
+    )
+    planned = plan(how, None, None, "missing")
+    if not any(item.runs for item in planned):
+        log.info("%s: nothing new in %s", how.name, source)
+        return summarise(how, planned, {})
+    summary = run(how, planned, fan_out=fan_out)
+    diagnose(product=how.product, source=source)
+    return summary

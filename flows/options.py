@@ -1,0 +1,45 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+Source = Annotated[
+    str, typer.Option(help="Coarse record: a name from `stvd info`, or the path of a data file.")
+]
+ProductName = Annotated[
+    str | None,
+    typer.Option("--product", help="Name or URI of the product. [default: the source's]"),
+]
+CheckpointName = Annotated[
+    str | None,
+    typer.Option("--checkpoint", help="Name or folder of the model. [default: the best that fits]"),
+]
+Members = Annotated[int, typer.Option(min=1, help="Size of the ensemble.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise: another one, another ensemble.")]
+Steps = Annotated[
+    int, typer.Option(min=1, help="Network calls a sample: more is slower and finer.")
+]
+Solver = Annotated[Literal["dpmpp2m", "ddim"], typer.Option(help="How a sample is drawn.")]
+Conserve = Annotated[bool, typer.Option(help="Keep the mean of every coarse cell.")]
+CellFrames = Annotated[
+    int | None,
+    typer.Option(min=1, help="Frames of a partition of a new product. [default: about a month]"),
+]
+FanOut = Annotated[bool, typer.Option(help="Give the partitions to workers (`stvd stack`).")]
+Mode = Annotated[
+    Literal["missing", "stale", "replace"],
+    typer.Option(help="missing; stale: also what has other inputs now; replace: all of it."),
+]
+
+_PRODUCTION = (
+    *("source", "product", "checkpoint", "members", "seed"),
+    *("steps", "solver", "conserve", "cell_frames"),
+)
+
+
+def production_options(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of a command's arguments that say how a product is made."""
+    return {name: arguments[name] for name in _PRODUCTION}

@@ -1,0 +1,217 @@
+"""One partition, from its source to the product: check, identify, sample, commit.
+
+Nothing here knows of Prefect or MLflow: a notebook calls `produce` as the flows do.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import torch
+import xarray as xr
+from pydantic import BaseModel, ConfigDict
+
+from stvd.checkpoint import Card, Checkpoint, read_card
+from stvd.contract import Finding
+from stvd.downscale import BatchPlan, Engine, downscale
+from stvd.fingerprint import digest_dataset, digest_parts, fingerprint
+from stvd.partition import Partition
+from stvd.product import Product
+from stvd.production import Production
+from stvd.quality import check, cleaned, enforce
+from stvd.sampling import SamplerConfig
+
+RECORDED_PACKAGES = ("stvd", "torch", "numpy", "xarray", "zarr", "icechunk")
+
+
+class Outcome(BaseModel):
+    """What became of a partition.
+
+    Parameters
+    ----------
+    published : False if it stood there already, with the same fingerprint
+    snapshot : of the product, in which it appeared
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    product: str
+    partition: str
+    fingerprint: str
+    snapshot: str
+    published: bool
+    seconds: float
+
+
+def examine(production: Production, partition: Partition) -> list[Finding]:
+    """Check the input of a partition; what is found and tolerated.
+
+    Raises
+    ------
+    QualityError
+        If a finding stops the partition under the production's policy.
+    CheckpointError
+        If the model is not there or was altered.
+    """
+    policy = production.quality
+    channels = read_card(production.checkpoint).channels
+    findings = check(
+        production.source.coarse(partition.frames),
+        production.source.grid(),
+        axis=production.axis,
+        frames=partition.frames,
+        required=channels.variables,
+        factor=channels.factor,
+        policy=policy,
+    )
+    enforce(findings, policy)
+    return findings
+
+
+def identity(production: Production, partition: Partition, card: Card) -> dict[str, Any]:
+    """Everything that decides the numbers of a partition: the parts of its fingerprint."""
+    coarse, grid = _input(production, partition), production.source.grid()
+    return {
+        "source": partition.source,
+        "frames": partition.frames,
+        "members": partition.members,
+        "input": digest_dataset(coarse[list(card.channels.variables)]),
+        "grid": digest_dataset(grid[["areacella", *card.channels.statics]]),
+        "checkpoint": card.digest,
+        "sampler": sampler(production),
+        "seed": production.seed,
+        "keepbits": production.keepbits,
+    }
+
+
+def fingerprint_today(production: Production, partition: Partition) -> str:
+    """The fingerprint that the partition would have if it were sampled now."""
+    return fingerprint(**identity(production, partition, read_card(production.checkpoint)))
+
+
+def sampler(production: Production) -> SamplerConfig:
+    return SamplerConfig(
+        solver=production.solver, steps=production.steps, conserve=production.conserve
+    )
+
+
+def produce(
+    production: Production,
+    partition: Partition,
+    *,
+    replace: bool = False,
+    origin: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Sample a partition and commit it to the product, or find that it is there.
+
+    Parameters
+    ----------
+    replace : sample it anew where another fingerprint stands
+    origin : names of what asked for it, e.g. the flow run, for the provenance record
+    progress : called with (windows done, windows in all)
+
+    Raises
+    ------
+    FingerprintConflict
+        If the partition stands with another fingerprint and `replace` is not set.
+    ProductMismatch
+        If the product was begun with another shape, grid or lattice.
+    CheckpointError, ValueError
+        If the model does not fit the source.
+    """
+    start = time.perf_counter()
+    card = read_card(production.checkpoint)
+    parts = identity(production, partition, card)
+    key = fingerprint(**parts)
+    grid = production.source.grid()
+    product = Product.create_or_open(
+        production.product, production.spec, grid, storage=production.storage
+    )
+    standing = product.ledger().get(partition.id)
+    if standing is not None and standing.fingerprint == key:
+        return _outcome(production, partition, key, standing.snapshot, False, start)
+
+    engine = Engine(device=production.device).resolve()
+    checkpoint = _load(production.checkpoint, card.digest)
+    plan: BatchPlan | None = None
+    with product.write(partition, key, replace=replace, parts=digest_parts(parts)) as writer:
+        for block in downscale(
+            checkpoint,
+            _input(production, partition),
+            grid,
+            frames=partition.frames,
+            members=partition.members,
+            seed=production.seed,
+            sampler=sampler(production),
+            engine=engine,
+            progress=progress,
+        ):
+            writer.put(block.frames, block.members, block.pr)
+            plan = block.plan
+        seconds = time.perf_counter() - start
+        reference = writer.commit(
+            provenance(production, parts, card, engine, plan, seconds) | dict(origin or {})
+        )
+    return _outcome(production, partition, key, reference.snapshot, True, start)
+
+
+def provenance(
+    production: Production,
+    parts: Mapping[str, Any],
+    card: Card,
+    engine: Engine,
+    plan: BatchPlan | None,
+    seconds: float,
+) -> dict[str, Any]:
+    """Where the numbers of a partition come from and how they were computed."""
+    return {
+        "source": production.source.name,
+        "model": card.name,
+        "model_digest": card.digest,
+        "input_digest": parts["input"],
+        "seed": production.seed,
+        "sampler": sampler(production).model_dump(mode="json"),
+        "device": engine.device,
+        "precision": engine.precision,
+        "threads": torch.get_num_threads(),
+        "batch": None if plan is None else {"pairs": plan.pairs, "members": plan.members},
+        "packages": {name: version(name) for name in RECORDED_PACKAGES},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _input(production: Production, partition: Partition) -> xr.Dataset:
+    """The fields that are sampled from, with the repairs that the policy allows."""
+    return cleaned(production.source.coarse(partition.frames), production.quality)
+
+
+@lru_cache(maxsize=1)
+def _load(folder: str, digest: str) -> Checkpoint:
+    """A model is read once for all the partitions of a process; another digest is another model."""
+    return Checkpoint.load(folder)
+
+
+def _outcome(
+    production: Production,
+    partition: Partition,
+    key: str,
+    snapshot: str,
+    published: bool,
+    start: float,
+) -> Outcome:
+    return Outcome(
+        product=production.product,
+        partition=partition.id,
+        fingerprint=key,
+        snapshot=snapshot,
+        published=published,
+        seconds=round(time.perf_counter() - start, 2),
+    )

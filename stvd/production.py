@@ -1,0 +1,156 @@
+"""How a product is made: from which source, with which model, and which partitions it lacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stvd.lattice import TimeAxis
+from stvd.partition import Mode, Partition, Planned, plan
+from stvd.product import Product, ProductNotFound, ProductSpec, StorageOptions
+from stvd.quality import QualityPolicy
+from stvd.source import Source
+
+MONTH_SECONDS = 30 * 86_400
+
+
+class Production(BaseModel):
+    """How one product is made.
+
+    Parameters
+    ----------
+    product : URI of the product, a folder or `s3://bucket/prefix`
+    source : the coarse record
+    checkpoint : folder of the model
+    members : of the ensemble
+    seed : of the noise
+    solver, steps, conserve : how a sample is drawn (`stvd.sampling.SamplerConfig`)
+    cell_frames : frames of a partition; None takes about a month. A product keeps what it began with
+    keepbits : mantissa bits kept when storing; None keeps all
+    device : `auto`, `cpu`, `cuda` or `mps`
+    quality : which faults of the input stop a partition
+    storage : how to reach an object store; never credentials
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    product: str
+    source: Source
+    checkpoint: str
+    members: int = Field(4, ge=1, le=1000)
+    seed: int = Field(0, ge=0)
+    solver: Literal["dpmpp2m", "ddim"] = "dpmpp2m"
+    steps: int = Field(10, ge=1, le=1000)
+    conserve: bool = True
+    cell_frames: int | None = Field(None, ge=1)
+    keepbits: int | None = Field(None, ge=1, le=23)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    quality: QualityPolicy = QualityPolicy()
+    storage: StorageOptions = StorageOptions()
+
+    @property
+    def name(self) -> str:
+        """Name of the product."""
+        return self.product.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def axis(self) -> TimeAxis:
+        return self.source.axis
+
+    def open(self) -> Product | None:
+        """The product, or None if there is none yet."""
+        try:
+            return Product.open(self.product, storage=self.storage)
+        except ProductNotFound:
+            return None
+
+    @cached_property
+    def spec(self) -> ProductSpec:
+        """What the product promises: cells as it began with, the rest as said here."""
+        product = self.open()
+        window = product.spec.window if product else self.window()
+        return ProductSpec(
+            name=self.name,
+            source=self.source.name,
+            members=self.members,
+            axis=self.axis,
+            window=window,
+            cell_frames=product.spec.cell_frames if product else self._cell(window),
+            factor=self.source.info.factor,
+            keepbits=self.keepbits,
+            licence=self.source.info.licence,
+        )
+
+    def plan(
+        self,
+        *,
+        start: str | None = None,
+        end: str | None = None,
+        mode: Mode = "missing",
+        fingerprint_of: Callable[[Partition], str] | None = None,
+    ) -> list[Planned]:
+        """What to do to have the frames between two dates published (`stvd.partition.plan`)."""
+        product = self.open()
+        return plan(
+            self.axis,
+            self.source.info.frames,
+            self.source.requested(start, end),
+            source=self.source.name,
+            cell_frames=self.spec.cell_frames,
+            members=range(self.members),
+            ledger=product.ledger() if product else {},
+            fingerprint_of=fingerprint_of,
+            mode=mode,
+        )
+
+    def window(self) -> int:
+        """Frames that the model samples jointly."""
+        # torch takes seconds to import, and a product that stands does without
+        from stvd.checkpoint import read_card
+
+        return read_card(self.checkpoint).model.window
+
+    def _cell(self, window: int) -> int:
+        """Frames of a partition: whole windows, about a month unless `cell_frames` says otherwise."""
+        wanted = self.cell_frames or MONTH_SECONDS / self.axis.step_seconds
+        return max(1, round(wanted / window)) * window
+
+
+def checkpoint_for(source: Source, folder: Path) -> Path:
+    """Of the checkpoints in `folder`, the one that fits a source and uses most of its variables.
+
+    Raises
+    ------
+    ValueError
+        If none fits; the message says why not, one by one.
+    """
+    info, statics = source.info, {str(name) for name in source.grid().data_vars}
+    fitting: dict[Path, int] = {}
+    reasons = []
+    for file in sorted(folder.glob("*/checkpoint.json")):
+        card = json.loads(file.read_text())
+        channels, contract = card["channels"], card["grid"]
+        missing = {*channels["predictors"]} - {*info.variables}
+        missing |= {*channels["statics"]} - statics
+        low, high = contract["step_seconds"]
+        if missing:
+            reasons.append(f"{file.parent.name} needs {', '.join(sorted(missing))}")
+        elif not low <= source.axis.step_seconds <= high or contract["factor"] != info.factor:
+            reasons.append(
+                f"{file.parent.name} is for frames of {low} to {high} s at factor "
+                f"{contract['factor']}, not {source.axis.step_seconds} s at factor {info.factor}"
+            )
+        else:
+            fitting[file.parent] = len(channels["predictors"]) + len(channels["statics"])
+    if not fitting:
+        why = "; ".join(reasons) or f"{folder} holds none"
+        raise ValueError(
+            f"no checkpoint fits {source.name}: {why}. Train one with `stvd train`, or name one "
+            "that you know to serve"
+        )
+    return max(fitting, key=lambda path: fitting[path])

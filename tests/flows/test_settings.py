@@ -1,0 +1,60 @@
+"""Settings: defaults that work in a fresh clone, and one reader of the environment."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from flows.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "STVD_RUNS", "STVD_PRODUCTS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_are_files_under_runs(tmp_path: Path) -> None:
+    settings = Settings()
+    assert settings.tracking_uri == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert settings.product_uri("rain") == f"{tmp_path}/runs/products/rain"
+    assert settings.environment()["PREFECT_HOME"] == f"{tmp_path}/runs/prefect"
+    assert "PREFECT_API_URL" not in settings.environment()
+
+
+def test_a_bucket_is_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STVD_PRODUCTS", "s3://rain/products/")
+    assert Settings().product_uri("europe") == "s3://rain/products/europe"
+
+
+@pytest.mark.parametrize("given", ["s3://rain/x", "file:///data/x"])
+def test_a_uri_stays_as_it_is(given: str) -> None:
+    assert Settings().product_uri(given) == given
+
+
+def test_children_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STVD_RUNS", "here")
+    monkeypatch.setenv("STVD_QUALITY", '{"negative": "clip"}')
+    exported = Settings().exported()
+    assert exported["STVD_RUNS"] == str(tmp_path / "here")
+    assert exported["STVD_QUALITY"] == '{"negative": "clip"}'
+    assert "STVD_PRODUCTS" not in exported
+
+
+def test_telemetry_is_off() -> None:
+    environment = Settings().environment()
+    assert environment["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert environment["DO_NOT_TRACK"] == "1"
+
+
+def test_nothing_below_flows_reads_the_environment() -> None:
+    readers = []
+    for file in [*(ROOT / "stvd").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb"):
+                readers.append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert readers == []
