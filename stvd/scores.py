@@ -173,12 +173,11 @@ def _interval(
         return missing, missing
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=replicates)
-    parts = [
-        _scores((sums * xr.DataArray(times, dims="block")).sum("block", skipna=False), statistics)
-        for times in drawn.astype(np.float64)
-    ]
-    spread = xr.concat(parts, "replicate").quantile([0.05, 0.95], "replicate", skipna=False)
-    return spread.isel(quantile=0, drop=True), spread.isel(quantile=1, drop=True)
+    times = xr.DataArray(drawn.astype(np.float64), dims=("replicate", "block"))
+    resampled = xr.Dataset({k: xr.dot(times, v, dim="block") for k, v in sums.items()})
+    replicated = _scores(resampled, statistics)
+    bounds = replicated.quantile([0.05, 0.95], "replicate", skipna=False)
+    return bounds.isel(quantile=0, drop=True), bounds.isel(quantile=1, drop=True)
 
 
 def _scores(s: xr.Dataset, statistics: Statistics) -> xr.Dataset:
@@ -190,10 +189,10 @@ def _scores(s: xr.Dataset, statistics: Statistics) -> xr.Dataset:
         out["mean_error"] = _ratio(s["error"], s["weight"])
         size = (statistics.members + 1) / statistics.members
         out["spread_skill"] = (size * _ratio(s["variance"], s["mse_mean"])) ** 0.5
-        ours, true = s["histogram"].values, s["histogram_truth"].values
-        out["emd"] = xr.DataArray(earth_mover_distance(ours, true))
-        tail = quantile(ours, PERCENTILE) - quantile(true, PERCENTILE)
-        out["pe"] = xr.DataArray(np.abs(tail))
+        ours, true = s["histogram"], s["histogram_truth"]
+        bins = [["bin"], ["bin"]]
+        out["emd"] = xr.apply_ufunc(earth_mover_distance, ours, true, input_core_dims=bins)
+        out["pe"] = abs(_percentile(ours) - _percentile(true))
         out["sae"] = _ratio(s["autocorrelation_gap"], s["autocorrelation_count"]).mean("lag")
         decibel = 10 * xr.apply_ufunc(np.log10, _ratio(s["rapsd"], s["rapsd_truth"]))
         out["lsd"] = (decibel**2).mean("frequency") ** 0.5
@@ -206,6 +205,10 @@ def _scores(s: xr.Dataset, statistics: Statistics) -> xr.Dataset:
             inside = _ratio(s[f"jump_inside{name}"], s[f"steps_inside{name}"])
             out[f"seam_ratio{name}"] = _ratio(edge, inside)
     return xr.Dataset(out)
+
+
+def _percentile(histogram: xr.DataArray) -> xr.DataArray:
+    return xr.apply_ufunc(quantile, histogram, input_core_dims=[["bin"]], kwargs={"q": PERCENTILE})
 
 
 def _ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:

@@ -148,8 +148,9 @@ def _finish(
                 long_name=f"ensemble spread of the {said}",
                 cell_methods=f"{methods} member: standard_deviation",
             )
+            # skipna would send every cell through numpy's slow nanquantile, one by one.
             table[f"{name}_quantile"] = field.quantile(
-                QUANTILES, "member", keep_attrs=True
+                QUANTILES, "member", keep_attrs=True, skipna=False
             ).assign_attrs(long_name=f"ensemble quantile of the {said}")
         table[f"{name}_area"] = area_mean(field.astype(np.float64), area).assign_attrs(
             attrs, long_name=f"area mean of the {said}"

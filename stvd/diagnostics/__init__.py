@@ -1,0 +1,9 @@
+"""What a product says about rain: years, extremes, realism, skill, and figures of them.
+
+`diagnose` computes everything at once and `write` puts it into a folder; the modules serve alone.
+"""
+
+from stvd.diagnostics.diagnosis import Diagnosis, write
+from stvd.diagnostics.report import diagnose
+
+__all__ = ["Diagnosis", "diagnose", "write"]

@@ -1,0 +1,58 @@
+"""Spectra and intensity histograms of all systems, comparable on one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import xarray as xr
+
+from stvd.lattice import TimeAxis
+from stvd.piece_statistics import ScoreConfig
+from stvd.scores import score
+from stvd.statistics import gather
+
+
+def on_fine_cells(
+    coarse: xr.DataArray, area: xr.DataArray, config: ScoreConfig, axis: TimeAxis
+) -> xr.Dataset:
+    """Spectrum and histogram of the coarse input, in the terms of the fine grid.
+
+    With power |F|² / n of n cells, a wave has 1 / factor² of the power that it has on the fine
+    grid, where there are factor² times as many cells; and its frequency, in cycles per cell, is
+    factor times as high. Both are put right here, so that the curves lie on each other at the
+    scales that the input resolves.
+
+    Parameters
+    ----------
+    coarse : DataArray, shape (time, [tile,] y, x), kg m-2 s-1
+    area : DataArray, shape ([tile,] y × factor, x × factor), m2, of the fine cells
+    config : of the scores of the product
+    axis : lattice of time
+
+    Returns
+    -------
+    Dataset with `rapsd` (frequency, cycles per fine cell) and `histogram` (bin)
+    """
+    factor = area.sizes["x"] // coarse.sizes["x"]
+    static = area.reset_coords(drop=True).drop_vars(["y", "x"], errors="ignore")
+    cells = static.coarsen(y=factor, x=factor).sum()
+    plain = config.model_copy(update={"window": None})
+    found = score(
+        gather(coarse.expand_dims("member"), None, cells, config=plain, axis=axis), replicates=0
+    )
+    found["rapsd"] = found["rapsd"] * factor**2
+    return found.assign_coords(frequency=found["frequency"] / factor)[["rapsd", "histogram"]]
+
+
+def by_system(
+    variable: str, scores: Mapping[str, xr.Dataset], coarse: xr.Dataset | None
+) -> dict[str, xr.DataArray]:
+    """`rapsd` or `histogram` of the truth, of every system and of the input, those there are."""
+    found = {}
+    first = next(iter(scores.values()))
+    if f"{variable}_truth" in first:
+        found["truth"] = first[f"{variable}_truth"]
+    found |= {name: scored[variable] for name, scored in scores.items()}
+    if coarse is not None:
+        found["coarse input"] = coarse[variable]
+    return found
