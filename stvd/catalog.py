@@ -90,7 +90,9 @@ def open_source(
     for other in adapter.join:
         added = open_source(other, period, catalog=catalog, root=root)
         try:
-            dataset = dataset.merge(added, join="exact", combine_attrs="override")
+            dataset = dataset.merge(
+                added, join="exact", compat="no_conflicts", combine_attrs="override"
+            )
         except ValueError as error:
             raise CatalogError(f"{name}: {other} has other times or cells: {error}.") from error
     if adapter.role != "coarse":
@@ -138,7 +140,7 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
         urls = [fsspec.url_to_fs(url)[1] for url in urls]
     elif kind != "Zarr":  # the NetCDF and GRIB libraries read local files only
         urls = [f"simplecache::{url}" for url in urls]
-        data.storage_options = dict.fromkeys(schemes, data.storage_options)
+        data.storage_options = dict.fromkeys(schemes, data.storage_options or {})
         options["open_local"] = True
     data.url = urls[0] if len(urls) == 1 else urls
     if kind != "Zarr":
