@@ -58,6 +58,11 @@ class Data(Strict):
     user_parameters: Nothing = {}
 
 
+class GribArguments(Strict):
+    filter_by_keys: dict[str, str | int] = {}
+    time_dims: list[str] = ["time", "step"]
+
+
 class ReaderArguments(Strict):
     data: str
     chunks: dict[str, int] = {}
@@ -65,7 +70,7 @@ class ReaderArguments(Strict):
     group: str | None = None
     combine: Literal["nested"] | None = None
     concat_dim: str | None = None
-    backend_kwargs: dict[Literal["filter_by_keys"], dict[str, str | int]] = {}  # of GRIB
+    backend_kwargs: GribArguments | None = None
 
 
 class Metadata(BaseModel):

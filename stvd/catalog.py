@@ -131,6 +131,7 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
     data = reader.kwargs["data"]
     kind = type(data).__name__
     urls = [data.url] if isinstance(data.url, str) else list(data.url)
+    where = ", ".join(urls)
     schemes = {_scheme(url, name) for url in urls}
     remote = schemes != {"file"}
     options: dict[str, Any] = {"decode_times": False}
@@ -147,7 +148,8 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
         options["engine"] = ENGINES[kind]
     entry = document.entry(name)
     if kind == "GRIB2":  # no index files beside the data
-        options["backend_kwargs"] = {"indexpath": "", **entry.kwargs.backend_kwargs}
+        given = entry.kwargs.backend_kwargs
+        options["backend_kwargs"] = {"indexpath": "", **(given.model_dump() if given else {})}
     chunks: dict[str, Any] = dict(entry.kwargs.chunks)
     chunks = chunks or {entry.metadata.stvd.file_dim("time"): "auto"}
     try:
@@ -158,8 +160,8 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
         raise
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise CatalogError(
-            f"{name} cannot be read from {', '.join(urls)}: {error}. Check that the data are there,"
-            " that root names their folder or bucket, and the credentials in the environment."
+            f"{name} cannot be read from {where}: {str(error).rstrip('.')}. Check that the data are "
+            "there, that root names their folder or bucket, and the credentials in the environment."
         ) from error
 
 

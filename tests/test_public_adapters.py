@@ -163,3 +163,27 @@ def test_fv3gfs(tmp_path):
     assert grid["orog"].values.mean() == 7
     assert grid["areacella"].shape == (6, 16, 16)
     assert open_source("fv3gfs_truth", catalog=path)["pr"].shape == (2, 6, 16, 16)
+
+
+def test_era5_as_grib(tmp_path):
+    """Forecasts of 18:00 for the first, second and third hour, each with its own amount."""
+    pytest.importorskip("cfgrib", reason="the extra grib is not installed")
+    eccodes = pytest.importorskip("eccodes")
+    grid = {"Ni": 16, "Nj": 8, "latitudeOfFirstGridPointInDegrees": 78.75}
+    grid |= {"latitudeOfLastGridPointInDegrees": -78.75, "longitudeOfFirstGridPointInDegrees": 0}
+    grid |= {"longitudeOfLastGridPointInDegrees": 337.5, "iDirectionIncrementInDegrees": 22.5}
+    grid |= {"jDirectionIncrementInDegrees": 22.5, "dataDate": 20200101, "dataTime": 1800}
+    with open(tmp_path / "era5_tp.grib", "wb") as file:
+        for hour in (1, 2, 3):
+            message = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib1")
+            for key, value in (grid | {"step": hour}).items():
+                eccodes.codes_set(message, key, value)
+            eccodes.codes_set(message, "shortName", "tp")
+            eccodes.codes_set_values(message, np.full(128, 0.0036 * hour))
+            eccodes.codes_write(message, file)
+            eccodes.codes_release(message)
+    rain = open_source("era5_grib", catalog=PUBLIC, root=str(tmp_path))
+    np.testing.assert_allclose(rain["pr"][:, 0, 0], [1e-3, 2e-3, 3e-3], rtol=1e-4)
+    assert rain.attrs["epoch"] == "2020-01-01T18:00:00"
+    assert rain["lat"].values[0] == -78.75
+    assert [p.name for p in tmp_path.iterdir()] == ["era5_tp.grib"]  # no index beside the data
