@@ -159,9 +159,10 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
     except (ConnectionError, TimeoutError):  # not the catalog's fault: worth another try
         raise
     except (OSError, ValueError, KeyError, ImportError) as error:
+        said = str(error).rstrip(".")
         raise CatalogError(
-            f"{name} cannot be read from {where}: {str(error).rstrip('.')}. Check that the data are "
-            "there, that root names their folder or bucket, and the credentials in the environment."
+            f"{name} cannot be read from {where}: {said}. Check that the data are there, that root "
+            "names their folder or bucket, and the credentials in the environment."
         ) from error
 
 

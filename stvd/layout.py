@@ -66,7 +66,7 @@ def _catalog_of(path: str, factor: int, modified: int) -> dict[str, Any]:
         adapters = _adapters(file, str(where), factor)
     data = {
         "datatype": f"intake.readers.datatypes:{'Zarr' if zarr else 'HDF5'}",
-        "kwargs": {"url": f"{{root}}/{where.name}"},
+        "kwargs": {"url": f"file://{Path(path).resolve()}"},
     }
     entries = {
         where.stem + suffix: {
@@ -76,13 +76,7 @@ def _catalog_of(path: str, factor: int, modified: int) -> dict[str, Any]:
         }
         for suffix, adapter in adapters.items()
     }
-    parameter = {"cls": "intake.readers.user_parameters:SimpleUserParameter"}
-    return {
-        "version": 2,
-        "user_parameters": {"root": parameter},
-        "data": {"file": data},
-        "entries": entries,
-    }
+    return {"version": 2, "data": {"file": data}, "entries": entries}
 
 
 def write_record(

@@ -400,6 +400,14 @@ def test_a_data_file_is_a_catalog_of_its_record(tmp_path, name, tiles):
     assert fine.attrs["periodic_x"] == coarse.attrs["periodic_x"] == read.attrs["periodic_x"]
 
 
+def test_a_data_file_is_read_where_it_is_whatever_the_root(tmp_path):
+    path = tmp_path / "record.nc"
+    write_record(path, synthetic_coarse(AXIS, range(3), SHAPE), synthetic_grid(SHAPE))
+    read = open_source("record", catalog=path, root="s3://bucket/elsewhere")
+    assert read.sizes["time"] == 3
+    assert describe("record", catalog=f"file://{path}").truth is None
+
+
 def test_a_period_of_a_file_keeps_the_lattice_of_the_whole(tmp_path):
     path = tmp_path / "record.nc"
     write_record(path, synthetic_coarse(AXIS, range(16), SHAPE), synthetic_grid(SHAPE))
