@@ -56,13 +56,15 @@ class Recipe(BaseModel):
 def load_event(
     source: str, recipe: Recipe, *, catalog: str | Path, root: str | None = None
 ) -> Event:
-    """Read a source, its truth and its grid into memory.
+    """Read a source, its truth and its grid into memory; a file is a catalog of its own record.
 
     Raises
     ------
     ValueError
         If the source has no truth or no fine grid.
     """
+    if Path(source).suffix in (".nc", ".zarr"):
+        source, catalog, root = Path(source).stem, source, None
     info = describe(source, catalog=catalog, root=root)
     if info.truth is None or info.grid is None:
         raise ValueError(
@@ -98,8 +100,10 @@ def train_recipe(
 ) -> Checkpoint:
     """Load the data of a recipe, train (or go on training) and write the checkpoint to `out`."""
     events = [load_event(s, recipe, catalog=catalog, root=root) for s in recipe.sources]
-    factor = describe(recipe.sources[0], catalog=catalog, root=root).factor
-    channels = fit(recipe, events, factor)
+    factors = {e.truth.shape[-1] // e.coarse.shape[-1] for e in events}
+    if len(factors) > 1:
+        raise ValueError(f"the sources have different factors {sorted(factors)}: train one model each")
+    channels = fit(recipe, events, factors.pop())
     return train(
         recipe.name,
         preset(recipe.preset, channels.channels, recipe.window),
