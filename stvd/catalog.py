@@ -7,6 +7,7 @@ catalog is a catalog of its own record (`stvd.layout`).
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from stvd.lattice import IndexRange, Period, TimeAxis
 SCHEMES = {"file": None, "https": None, "s3": "s3fs", "gs": "gcsfs"}
 INSTALL = {"s3fs": "'stvd[s3]'", "cfgrib": "'stvd[grib]'", "gcsfs": "gcsfs"}
 ENGINES = {"HDF5": "netcdf4", "NetCDF3": "netcdf4", "GRIB2": "cfgrib"}
-CHUNK = "16MiB"  # of one variable, whole maps over some time
+CHUNK = "16MiB"  # of a variable of a file: whole maps over some time; stores keep their own chunks
 
 
 class SourceInfo(Strict):
@@ -126,7 +127,7 @@ def describe(name: str, *, catalog: str | Path, root: str | None = None) -> Sour
 
 
 def _read(document: Document, name: str, root: str) -> xr.Dataset:
-    """Open the file or store of an entry with Intake: lazily, times undecoded, maps whole."""
+    """Open the file or store of an entry with Intake: lazily, times undecoded."""
     reader = _intake_reader(document, name, root if "://" in root else _file_url(root))
     data = reader.kwargs["data"]
     kind = type(data).__name__
@@ -151,10 +152,13 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
         given = entry.kwargs.backend_kwargs
         options["backend_kwargs"] = {"indexpath": "", **(given.model_dump() if given else {})}
     chunks: dict[str, Any] = dict(entry.kwargs.chunks)
-    chunks = chunks or {entry.metadata.stvd.file_dim("time"): "auto"}
+    if kind != "Zarr" and not chunks:
+        dims = {"time": "auto", "y": -1, "x": -1}
+        chunks = {entry.metadata.stvd.file_dim(dim): size for dim, size in dims.items()}
     try:
         _require("cfgrib" if kind == "GRIB2" else None, *(SCHEMES[s] for s in schemes))
-        with dask.config.set({"array.chunk-size": CHUNK}):
+        with dask.config.set({"array.chunk-size": CHUNK}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The specified chunks separate the stored chunks")
             return reader.read(**options, chunks=chunks)
     except (ConnectionError, TimeoutError):  # not the catalog's fault: worth another try
         raise

@@ -328,6 +328,12 @@ def test_an_adapter_that_contradicts_itself_is_refused(tmp_path, change, said):
         source(tmp_path, field(), ADAPTER | change)
 
 
+def test_a_long_file_is_read_in_whole_maps_over_little_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("stvd.catalog.CHUNK", "480B")  # 10 frames of 2 × 3 float64
+    rain = source(tmp_path, field(times=100))
+    assert rain["pr"].chunks == ((10,) * 10, (2,), (3,))
+
+
 def test_a_fine_record_is_coarsened_on_the_fly_in_its_region(tmp_path):
     truth, grid = synthetic_truth(AXIS, range(3), (32, 64)), synthetic_grid((32, 64))
     file = truth["pr"].drop_vars("time_bnds", errors="ignore").to_dataset()
