@@ -11,7 +11,7 @@ from stvd.model.diffusion import (
     log_snr_of_time,
     velocity,
 )
-from stvd.model.layers import GroupNorm
+from stvd.model.layers import Down, GroupNorm
 
 
 def draw(*shape, seed=0):
@@ -146,3 +146,19 @@ def test_published_configuration_has_the_published_size():
     network = preset("paper", 13).build()
     millions = [sum(p.numel() for p in n.parameters()) / 1e6 for n in (network.mean, network.denoiser)]
     assert millions == pytest.approx([17.33, 22.66], rel=0.3)
+
+
+def test_the_strided_convolution_is_a_pixel_unshuffle_and_a_pointwise_one():
+    down = Down(8)
+    x = draw(2, 8, 6, 10)
+    expected = F.conv2d(F.pixel_unshuffle(x, 2), down.weight, down.bias)
+    torch.testing.assert_close(down(x), expected)
+
+
+def test_film_is_the_same_with_and_without_gradients():
+    norm, x, film = GroupNorm(4, 16), draw(3, 16, 5, 7), (draw(3, 16), draw(3, 16, seed=1))
+    with torch.no_grad():
+        fast = norm(x, film)
+    torch.testing.assert_close(norm(x, film), fast, rtol=1e-4, atol=1e-5)
+    plain = F.group_norm(x, 4) * (1 + film[0])[:, :, None, None] + film[1][:, :, None, None]
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)

@@ -30,6 +30,20 @@ class Conv2d(nn.Conv2d):
         return F.conv2d(input, weight, self.bias, padding=edge)
 
 
+class Down(nn.Module):
+    """Half the resolution: pixel-unshuffle and a 1×1 convolution, written as a strided one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, 4 * channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        return F.conv2d(x, self.weight.view(channels, channels, 2, 2), self.bias, stride=2)
+
+
 def _standardised(weight: Tensor) -> Tensor:
     """Zero mean and unit variance over each output filter (Qiao et al. 2019, eq. 3)."""
     full = weight.float()
@@ -46,9 +60,10 @@ def set_wrap_x(network: nn.Module, wrap: bool) -> None:
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation as plain reductions over a channels-last view.
+    """Group normalisation, optionally followed by FiLM (a scale and a shift per sample and channel).
 
-    Equal to `torch.nn.GroupNorm`, whose backward in channels-last bfloat16 is far slower on a CPU.
+    Equal to `torch.nn.GroupNorm`, whose backward in channels-last bfloat16 is far slower on a CPU than
+    these plain reductions over a channels-last view; without a gradient the library's own is used.
     """
 
     def __init__(self, groups: int, channels: int, eps: float = 1e-5) -> None:
@@ -57,7 +72,24 @@ class GroupNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, film: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """x, shape (b, c, y, x); `film` is (scale − 1, shift), each (b, c)."""
+        if torch.is_grad_enabled():
+            scale, shift = self._affine(x)
+        else:
+            x = F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+            if film is None:
+                return x
+            scale, shift = torch.ones_like(film[0]), torch.zeros_like(film[1])
+        if film is not None:
+            scale, shift = scale * (1 + film[0]), shift * (1 + film[0]) + film[1]
+        b, c, h, w = x.shape
+        flat = x.permute(0, 2, 3, 1).reshape(b, h * w, c)
+        out = torch.addcmul(shift[:, None, :].to(x.dtype), flat, scale[:, None, :].to(x.dtype))
+        return out.view(b, h, w, c).permute(0, 3, 1, 2)
+
+    def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and shift, each (b, c), that normalise x."""
         b, c, h, w = x.shape
         # Sums per channel first: one contiguous reduction, then a tiny one over the channels of a group.
         flat = x.permute(0, 2, 3, 1).reshape(b, h * w, c)
@@ -68,8 +100,7 @@ class GroupNorm(nn.Module):
         scale = torch.rsqrt((group_square - group_mean**2).clamp_min(0) + self.eps)
         scale = scale.expand(-1, -1, c // self.groups).reshape(b, c) * self.weight
         shift = self.bias - group_mean.expand(-1, -1, c // self.groups).reshape(b, c) * scale
-        out = torch.addcmul(shift[:, None, :].to(x.dtype), flat, scale[:, None, :].to(x.dtype))
-        return out.view(b, h, w, c).permute(0, 3, 1, 2)
+        return scale, shift
 
 
 class NoiseEmbedding(nn.Module):
@@ -102,12 +133,12 @@ class ResBlock(nn.Module):
         self.skip = Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        h = self.norm1(self.conv1(x))
+        film = None
         if self.film is not None:
             assert embedding is not None
-            scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
-            h = torch.addcmul(shift.to(h.dtype), h, 1 + scale.to(h.dtype))
-        h = F.silu(h)
+            scale, shift = self.film(embedding).float().chunk(2, dim=1)
+            film = (scale, shift)
+        h = F.silu(self.norm1(self.conv1(x), film))
         h = F.silu(self.norm2(self.conv2(h)))
         return h + self.skip(x)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stvd.model.layers import (
     Conv2d,
+    Down,
     LinearAttention,
     NoiseEmbedding,
     ResBlock,
@@ -103,9 +104,7 @@ class UNet(nn.Module):
             joined = shared[level] if shared else 0
             self.encoder.append(_Level(config, level, previous + joined, width, embedding, "encoder"))
             previous = width
-        self.down = nn.ModuleList(
-            Conv2d(4 * a, a, 1) for a in channels[:-1]
-        )  # pixel-unshuffle folds four cells into channels
+        self.down = nn.ModuleList(Down(width) for width in channels[:-1])
         self.middle = _Middle(config, channels[-1], embedding)
         self.decoder = nn.ModuleList()
         self.up = nn.ModuleList()
@@ -152,7 +151,7 @@ class UNet(nn.Module):
             h = block(h, frames, embedding)
             features.append(h)
             if level < len(self.down):
-                h = self.down[level](F.pixel_unshuffle(h, 2))
+                h = self.down[level](h)
         h = self.middle(h, frames, embedding)
         for step, block in enumerate(self.decoder):
             h = block(torch.cat([h, features[-1 - step]], dim=1), frames, embedding)
