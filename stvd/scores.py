@@ -168,8 +168,8 @@ def _interval(
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """The 5th and 95th percentile of every score over resampled blocks."""
     blocks = sums.sizes["block"]
-    if blocks < FEWEST_BLOCKS or replicates < 1:
-        missing = _scores(sums.sum("block", skipna=False), statistics) * np.nan
+    missing = _scores(sums.sum("block", skipna=False), statistics) * np.nan
+    if blocks < FEWEST_BLOCKS or replicates < 1 or not missing.data_vars:
         return missing, missing
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=replicates)

@@ -89,15 +89,8 @@ def gather(
         If a coordinate differs between the arrays, a member has a value that is not finite, or
         the units are not kg m-2 s-1.
     """
-    assert_aligned(pr, truth, "truth")
-    assert_aligned(pr, area, "area")
-    if coarse is not None:
-        assert_aligned(pr, coarse, "coarse", ("time", "tile"))
     arrays = {"pr": pr, "truth": truth, "coarse": coarse}
-    for name, array in arrays.items():
-        if array is not None and array.attrs.get("units", "kg m-2 s-1") != "kg m-2 s-1":
-            raise ValueError(f"{name} is in {array.attrs['units']}; convert it to kg m-2 s-1")
-
+    _assert_comparable(arrays, area)
     times = pr["time"]
     frames = np.arange(times.size) if axis is None else axis.locate(times)
     if times.size == 0 or (np.diff(frames) <= 0).any():
@@ -118,10 +111,11 @@ def gather(
             )
             block = int(sums["block"])
             parts[block] = parts[block] + sums if block in parts else sums
-            y = cut["truth"].values[-1] if truth is not None else None
-            last = (cut["pr"].values[:, -1], y)
+            y = cut["truth"].values[-1].copy() if truth is not None else None
+            last = (cut["pr"].values[:, -1].copy(), y)
             if progress is not None:
                 progress(piece.stop, times.size)
+        del loaded, cut  # before the next slab is read
     return Statistics(config, pr.sizes["member"], _merge(parts.values()))
 
 
@@ -136,6 +130,17 @@ def _merge(parts: Iterable[xr.Dataset]) -> xr.Dataset:
         key = int(part["block"])
         blocks[key] = blocks[key] + part if key in blocks else part
     return xr.concat([blocks[k] for k in sorted(blocks)], "block", join="exact")
+
+
+def _assert_comparable(arrays: Mapping[str, xr.DataArray | None], area: xr.DataArray) -> None:
+    pr = arrays["pr"]
+    assert pr is not None
+    assert_aligned(pr, arrays["truth"], "truth")
+    assert_aligned(pr, arrays["coarse"], "coarse", ("time", "tile"))
+    assert_aligned(pr, area, "area")
+    for name, array in arrays.items():
+        if array is not None and array.attrs.get("units", "kg m-2 s-1") != "kg m-2 s-1":
+            raise ValueError(f"{name} is in {array.attrs['units']}; convert it to kg m-2 s-1")
 
 
 def assert_aligned(

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import xarray as xr
@@ -89,7 +89,15 @@ class Diagnosis:
         return record
 
 
-def write(diagnosis: Diagnosis, out: str | Path) -> Path:
+class Files(NamedTuple):
+    """Where a diagnosis lies: the folder, and the files in it by name."""
+
+    folder: Path
+    tables: dict[str, Path]
+    figures: dict[str, Path]
+
+
+def write(diagnosis: Diagnosis, out: str | Path) -> Files:
     """Write tables (NetCDF, CSV), scores (NetCDF, CSV, JSON), notes and figures (PNG) to a folder.
 
     The folder appears whole or not at all: it is written beside its place and then renamed; one
@@ -97,13 +105,13 @@ def write(diagnosis: Diagnosis, out: str | Path) -> Path:
 
     Returns
     -------
-    Path of the folder
+    Files, in the folder `out`
     """
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        _write_into(diagnosis, work)
+        tables, figures = _write_into(diagnosis, work)
         work.chmod(0o755)
         if out.exists():
             old = work.with_name(work.name + ".old")
@@ -115,10 +123,11 @@ def write(diagnosis: Diagnosis, out: str | Path) -> Path:
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    return out
+    return Files(out, {n: out / n for n in tables}, {n: out / f"{n}.png" for n in figures})
 
 
-def _write_into(diagnosis: Diagnosis, folder: Path) -> None:
+def _write_into(diagnosis: Diagnosis, folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the files with tables, and of the figures."""
     about = {"Conventions": "CF-1.11", **diagnosis.attrs, "period": diagnosis.period}
     datasets = {**diagnosis.tables, **{f"scores_{k}": v for k, v in diagnosis.scores.items()}}
     for name, dataset in datasets.items():
@@ -136,3 +145,5 @@ def _write_into(diagnosis: Diagnosis, folder: Path) -> None:
     (folder / "scores.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     for name, figure in diagnosis.figures.items():
         figure.savefig(folder / f"{name}.png")
+    tables = [*(f"{name}.nc" for name in datasets), "area_means.csv", "scores.csv", "scores.json"]
+    return tables, list(diagnosis.figures)

@@ -57,8 +57,7 @@ def panel(
     maps = {"coarse input": coarse}
     if truth is not None:
         maps["truth"] = truth
-    maps |= {f"member {int(m['member']) if 'member' in m.coords else k}": m
-             for k, m in enumerate(members)}  # fmt: skip
+    maps |= {_member_name(member, k): member for k, member in enumerate(members)}
     maps["ensemble mean"] = mean
     if pr.sizes["member"] > 1:
         maps["ensemble spread"] = pr.std("member", ddof=1)
@@ -207,6 +206,12 @@ def area_mean_series(
     axes.set_ylim(bottom=0 if lowest < 0.5 * highest else None)
     figure.legend(frameon=False, fontsize=9, ncols=4, loc="outside lower center")
     return figure
+
+
+def _member_name(member: xr.DataArray, index: int) -> str:
+    """By its number in the ensemble, where it has one."""
+    numbers = [int(member[c]) for c in ("realization", "member") if c in member.coords]
+    return f"member {numbers[0] if numbers else index}"
 
 
 def _high(maps: Mapping[str, xr.DataArray]) -> float:

@@ -8,11 +8,13 @@ import numpy as np
 import xarray as xr
 
 from stvd.baselines.interpolation import interpolate
+from stvd.contract import time_axis
 from stvd.diagnostics import figures
 from stvd.diagnostics.diagnosis import Diagnosis
 from stvd.diagnostics.extremes import TooFewMaxima, return_levels
 from stvd.diagnostics.spectra import on_fine_cells
 from stvd.diagnostics.tables import Tables, area_mean, tables
+from stvd.grid import is_periodic
 from stvd.lattice import TimeAxis, as_cftime, format_time
 from stvd.piece_statistics import ScoreConfig
 from stvd.scores import score_ensemble
@@ -30,6 +32,8 @@ def diagnose(
     coarse: xr.Dataset | None = None,
     grid: xr.Dataset | None = None,
     name: str | None = None,
+    axis: TimeAxis | None = None,
+    window: int | None = None,
     config: ScoreConfig | None = None,
     reference: xr.DataArray | None = None,
     replicates: int = 200,
@@ -41,14 +45,16 @@ def diagnose(
 
     Parameters
     ----------
-    product : Dataset with `pr` (member, time, [tile,] y, x) in kg m-2 s-1 and `areacella`;
-        attributes `step_seconds` and `calendar`, and where known `epoch` and `window`
+    product : Dataset with `pr` (member, time, [tile,] y, x) in kg m-2 s-1, `areacella` and
+        `time_bnds`, as `stvd.product.open_product` gives it
     truth : Dataset with `pr` on the same grid; with it the product is scored
     coarse : Dataset with `pr` on the coarse grid, the input; with truth and grid the scores of its
         bicubic interpolation stand beside those of the product
     grid : static Dataset of the fine grid, for coasts and relief on maps
-    name : how figures call the product; by default its attribute `title` or `product`
-    config : of the scores; None takes the default, with the window and periodicity of the product
+    name : how figures call the product; by default the beginning of its title
+    axis : the lattice of time of its source; by default one from its first frame on
+    window : frames sampled jointly, for the seam ratio
+    config : of the scores; None takes the default, with this window and the grid's periodicity
     reference : 95th percentile of wet days, mm d-1; with it `r95p` is added to the extremes
     replicates : of the block bootstrap
     progress : called with (stage, done, in all)
@@ -63,7 +69,7 @@ def diagnose(
         If truth or coarse lack a time of the product or lie on other cells, or a member has gaps.
     """
     tell: Progress = progress or (lambda stage, done, total: None)
-    axis = time_axis_of(product)
+    axis = axis or time_axis_of(product)
     pr, area = product["pr"], product["areacella"].compute()
     static = product if grid is None else grid
     true = None if truth is None else at_times_of(truth["pr"], pr, "truth")
@@ -73,7 +79,7 @@ def diagnose(
     found = tables(pr, area, axis, reference=reference)
     made, notes = _with_return_levels(found)
 
-    config = config or _config(product, static, axis)
+    config = config or _config(pr, static, axis, window)
     systems = {SYSTEM: pr}
     if true is not None and given is not None and grid is not None:
         systems[BASELINE] = interpolate(given.to_dataset(name="pr"), grid)
@@ -96,7 +102,7 @@ def diagnose(
     if true is not None:
         series["truth"] = area_mean(true, area).compute()
     material = figures.Material(
-        name=name or str(product.attrs.get("title") or product.attrs.get("product", "product")),
+        name=name or str(product.attrs.get("title", "product")).split(":")[0],
         axis=axis,
         pr=pr,
         truth=true,
@@ -120,22 +126,22 @@ def diagnose(
 
 
 def time_axis_of(product: xr.Dataset) -> TimeAxis:
-    """The lattice of a product: its own, or one that begins with its first frame.
+    """The lattice that a dataset declares by its attributes, or that its first step begins.
 
     Raises
     ------
     ValueError
-        If the attribute `step_seconds` or `calendar` is missing.
+        If it has neither `epoch`, `step_seconds` and `calendar` nor `time_bnds`.
     """
-    for name in ("step_seconds", "calendar"):
-        if name not in product.attrs:
-            raise ValueError(f"the product has no attribute {name}; open it with open_product")
-    step, calendar = int(product.attrs["step_seconds"]), str(product.attrs["calendar"])
-    if "epoch" in product.attrs:
-        return TimeAxis(epoch=product.attrs["epoch"], step_seconds=step, calendar=calendar)
-    first = as_cftime(product["time"][:1], calendar)[0]
-    start = first - TimeAxis(epoch="2000-01-01", step_seconds=step, calendar=calendar).step / 2
-    return TimeAxis(epoch=format_time(start), step_seconds=step, calendar=calendar)
+    if {"epoch", "step_seconds", "calendar"} <= product.attrs.keys():
+        return time_axis(product)
+    if "time_bnds" not in product.variables:
+        raise ValueError("the product has no time_bnds, so its step is unknown; pass axis=")
+    calendar = product["time"].dt.calendar
+    bounds = xr.DataArray(product["time_bnds"].values[0], dims="time")
+    start, end = as_cftime(bounds, calendar)
+    seconds = round((end - start).total_seconds())
+    return TimeAxis(epoch=format_time(start), step_seconds=seconds, calendar=calendar)
 
 
 def at_times_of(field: xr.DataArray, pr: xr.DataArray, name: str) -> xr.DataArray:
@@ -158,12 +164,15 @@ def at_times_of(field: xr.DataArray, pr: xr.DataArray, name: str) -> xr.DataArra
     return field.isel(time=place)
 
 
-def _config(product: xr.Dataset, static: xr.Dataset, axis: TimeAxis) -> ScoreConfig:
-    window = int(product.attrs.get("window", 0))
+def _config(
+    pr: xr.DataArray, static: xr.Dataset, axis: TimeAxis, window: int | None
+) -> ScoreConfig:
+    periodic = static.attrs.get("periodic_x")
+    lon = static["lon"].values if "lon" in static.coords else np.zeros(0)
     return ScoreConfig(
-        window=window if window > 1 else None,
-        periodic_x=bool(int(static.attrs.get("periodic_x", 0))),
-        block_frames=block_length(product.sizes["time"], axis.step_seconds),
+        window=window if window is not None and window > 1 else None,
+        periodic_x=is_periodic(lon) if periodic is None else bool(int(periodic)),
+        block_frames=block_length(pr.sizes["time"], axis.step_seconds),
     )
 
 
