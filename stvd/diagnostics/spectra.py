@@ -34,7 +34,7 @@ def on_fine_cells(
     Dataset with `rapsd` (frequency, cycles per fine cell) and `histogram` (bin)
     """
     factor = area.sizes["x"] // coarse.sizes["x"]
-    static = area.reset_coords(drop=True).drop_vars(["y", "x"], errors="ignore")
+    static = xr.DataArray(area.variable)  # block means of its coordinates are not those of coarse
     cells = static.coarsen(y=factor, x=factor).sum()
     plain = config.model_copy(update={"window": None})
     found = score(
