@@ -166,7 +166,12 @@ def time_coordinates(spans: list[Span], like: xr.DataArray) -> dict[str, xr.Data
         bounds = as_datetime64(bounds.ravel()).reshape(bounds.shape)
         middle = as_datetime64(middle)
     attrs = {"standard_name": "time", "long_name": "middle of the period", "bounds": "time_bnds"}
-    return {
-        "time": xr.DataArray(middle, dims="time", attrs=attrs),
-        "time_bnds": xr.DataArray(bounds, dims=("time", "bnds")),
-    }
+    time = xr.DataArray(middle, dims="time", attrs=attrs)
+    time_bnds = xr.DataArray(bounds, dims=("time", "bnds"))
+    first = spans[0].start
+    for coordinate in (time, time_bnds):
+        coordinate.encoding = {
+            "units": f"minutes since {first.strftime('%Y-%m-%d')} 00:00:00",
+            "calendar": first.calendar,
+        }
+    return {"time": time, "time_bnds": time_bnds}

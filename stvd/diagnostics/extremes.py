@@ -173,7 +173,8 @@ def gev_parameters(maxima: np.ndarray) -> np.ndarray:
     -------
     array, shape (3, ...): c, loc, scale; NaN where all maxima are equal
     """
-    l1, l2, t3 = lmoment(maxima, order=[1, 2, 3], standardize=True, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):  # equal maxima have no t3
+        l1, l2, t3 = lmoment(maxima, order=[1, 2, 3], standardize=True, axis=0)
     z = 2 / (3 + t3) - np.log(2) / np.log(3)
     c = 7.8590 * z + 2.9554 * z**2
     c = np.where(np.abs(c) < 1e-6, 1e-6, c)  # the Gumbel limit, within rounding

@@ -1,0 +1,256 @@
+"""Whole days, years and periods to date on any calendar, against arithmetic by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rain_samples import MM_PER_DAY, area, axis, rain, record, times
+
+from stvd.diagnostics.annual import daily_totals, frame_totals
+from stvd.diagnostics.days import whole_days, years
+from stvd.diagnostics.tables import area_mean, area_table, tables
+
+
+def days_of(rate: float, days: int, calendar: str, epoch: str = "2001-01-01") -> tuple:
+    """A steady rain, mm per day, in 12-hour steps, one cell, one member."""
+    lattice = axis(epoch, 43_200, calendar)
+    values = np.full((1, 2 * days, 1, 1), rate * MM_PER_DAY)
+    return record(values, lattice), lattice
+
+
+# --- whole days -----------------------------------------------------------------------------------
+
+
+def test_daily_mean_and_maximum_by_hand() -> None:
+    # Four 6-hour steps of 4, 8, 0, 12 mm/day: mean 6 mm/day, largest 12/24 = 0.5 mm/h.
+    lattice = axis(step=21_600)
+    rates = np.array([4.0, 8.0, 0.0, 12.0])[None, :, None, None] * MM_PER_DAY
+    days = whole_days(record(rates, lattice), lattice)
+    assert days is not None
+    assert days.mean.values.ravel() == pytest.approx([6.0])
+    assert days.maximum.values.ravel() == pytest.approx([0.5])
+    assert str(days.mean["time"].values[0]) == "2001-01-01T12:00:00.000000000"
+    assert days.dropped == 0
+
+
+def test_partial_days_at_both_ends_are_dropped_and_counted() -> None:
+    # 12-hour steps from noon on: ½, 1, 1, ½ days.
+    lattice = axis("2001-01-01T12:00", 43_200)
+    rates = np.arange(6.0)[None, :, None, None] * MM_PER_DAY
+    days = whole_days(record(rates, lattice), lattice)
+    assert days is not None
+    assert days.mean.values.ravel() == pytest.approx([1.5, 3.5])  # (1 + 2)/2, (3 + 4)/2
+    assert days.dropped == 2
+    assert str(days.mean["time"].values[0])[:10] == "2001-01-02"
+
+
+def test_a_day_with_a_gap_is_missing_and_its_neighbours_stay() -> None:
+    lattice = axis(step=43_200)
+    frames = [0, 1, 2, 4, 5, 6, 7]  # day 1 lacks its second half
+    rates = np.array(frames, float)[None, :, None, None] * MM_PER_DAY
+    days = whole_days(record(rates, lattice, frames), lattice)
+    assert days is not None
+    assert days.mean.values.ravel() == pytest.approx([0.5, np.nan, 4.5, 6.5], nan_ok=True)
+    assert days.present.tolist() == [True, False, True, True]
+    assert days.dropped == 1
+
+
+def test_a_record_without_a_whole_day() -> None:
+    lattice = axis("2015-05-15T15:45", 300)
+    assert whole_days(record(rain((1, 40, 2, 2)), lattice), lattice) is None
+
+
+@pytest.mark.parametrize(
+    ("epoch", "step", "message"),
+    [
+        ("2001-01-01", 50_000, "not a whole number of steps of 50000 s"),
+        ("2001-01-01T01:00", 10_800, "straddle midnight"),
+    ],
+    ids=["odd step", "odd start"],
+)
+def test_steps_that_make_no_days_are_refused(epoch: str, step: int, message: str) -> None:
+    lattice = axis(epoch, step)
+    with pytest.raises(ValueError, match=message):
+        whole_days(record(rain((1, 30, 1, 1)), lattice), lattice)
+
+
+def test_repeated_times_are_refused() -> None:
+    pr = record(rain((1, 8, 1, 1)), axis(), frames=[0, 1, 2, 3, 3, 4, 5, 6])
+    with pytest.raises(ValueError, match="do not ascend, or repeat"):
+        whole_days(pr, axis())
+
+
+@settings(max_examples=20)
+@given(
+    st.integers(0, 30),
+    st.integers(8, 60),
+    st.sampled_from(["standard", "noleap", "360_day"]),
+    st.integers(1, 20),
+)
+def test_daily_means_are_those_of_their_steps(
+    first: int, count: int, calendar: str, chunk: int
+) -> None:
+    lattice = axis("2003-12-20", 10_800, calendar)
+    pr = record(rain((1, count, 1, 2), seed=count), lattice, range(first, first + count))
+    days = whole_days(pr.chunk(time=chunk), lattice)
+    edges = range(-(-first // 8) * 8, (first + count) // 8 * 8, 8)
+    if not len(edges):
+        assert days is None
+        return
+    assert days is not None
+    expected = [pr.values[:, k - first : k - first + 8].mean(axis=1) * 86_400 for k in edges]
+    assert days.mean.values.swapaxes(0, 1) == pytest.approx(np.array(expected))
+    assert days.dropped == count - 8 * len(edges)
+
+
+# --- years ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("calendar", "epoch", "length"),
+    [
+        ("standard", "2000-01-01", 366),
+        ("standard", "2001-01-01", 365),
+        ("noleap", "2000-01-01", 365),
+        ("360_day", "2000-01-01", 360),
+    ],
+)
+def test_a_year_is_complete_with_all_its_days_only(calendar: str, epoch: str, length: int) -> None:
+    for count, complete in ((length, True), (length - 1, False)):
+        pr, lattice = days_of(1.0, count, calendar, epoch)
+        days = whole_days(pr, lattice)
+        assert days is not None
+        (span,) = years(days)
+        assert span.complete is complete
+        assert span.count == count
+
+
+def test_a_year_with_a_hole_is_not_complete() -> None:
+    lattice = axis("2001-01-01", 86_400, "noleap")
+    frames = [k for k in range(365) if k != 100]
+    days = whole_days(record(rain((1, 364, 1, 1)), lattice, frames), lattice)
+    assert days is not None
+    (span,) = years(days)
+    assert not span.complete
+    assert span.count == 364
+
+
+# --- quantities -----------------------------------------------------------------------------------
+
+
+def test_totals_by_hand() -> None:
+    # Days of 0, 0.9, 1, 8.1 mm and one missing: 10 mm in all, 2.5 a day, 2 of 4 wet (>= 1 mm).
+    daily = record(np.array([0.0, 0.9, 1.0, 8.1, np.nan])[None, :, None, None], axis(step=86_400))
+    found = daily_totals(daily)
+    assert found["pr_total"].item() == pytest.approx(10.0)
+    assert found["pr_mean"].item() == pytest.approx(2.5)
+    assert found["wet_day_fraction"].item() == pytest.approx(0.5)
+
+
+def test_totals_of_frames_by_hand() -> None:
+    # Three steps of 5 minutes with 12, 24, 0 mm/h: 1 + 2 + 0 mm; mean 12 mm/h = 288 mm/day.
+    pr = record(np.array([12.0, 24.0, 0.0])[None, :, None, None] / 3600, axis(step=300))
+    found = frame_totals(pr, axis(step=300))
+    assert found["pr_total"].item() == pytest.approx(3.0)
+    assert found["pr_mean"].item() == pytest.approx(288.0)
+
+
+def test_area_mean_by_hand() -> None:
+    # (3·1 + 1·5)/4 = 2; a cell without a value takes no part: 1.
+    field = xr.DataArray([[1.0, 5.0]], dims=("y", "x"))
+    assert area_mean(field, area([[3.0, 1.0]])).item() == pytest.approx(2.0)
+    assert area_mean(field.where(field < 3), area([[3.0, 1.0]])).item() == pytest.approx(1.0)
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_years() -> tuple:
+    """11 days of 2000, all of 2001 and 5 days of 2002 on noleap: 2 members with 1 and 3 mm/day."""
+    lattice = axis("2000-12-21", 43_200, "noleap")
+    count = 2 * (11 + 365 + 5) + 1  # and half a day
+    rates = np.array([1.0, 3.0])[:, None, None, None] * np.ones((2, count, 2, 2)) * MM_PER_DAY
+    pr = record(rates.astype(np.float32), lattice).chunk(time=100)
+    return tables(pr, area([[1.0, 2.0], [3.0, 4.0]]), lattice), lattice
+
+
+def test_only_complete_years_are_annual(two_years: tuple) -> None:
+    made, _ = two_years
+    assert made.annual["year"].values.tolist() == [2001]
+    assert made.annual["complete"].values.tolist() == [1]
+    assert made.period_to_date["year"].values.tolist() == [2000, 2002]
+    assert made.period_to_date["complete"].values.tolist() == [0, 0]
+    assert made.period_to_date["days"].values.tolist() == [11, 5]
+    assert any("1 frames of days that are not wholly covered" in note for note in made.notes)
+    assert any(note.startswith("2002 is not complete (5 days") for note in made.notes)
+
+
+def test_bounds_of_years_and_periods(two_years: tuple) -> None:
+    made, _ = two_years
+    bounds = [[str(t)[:10] for t in b] for b in made.period_to_date["time_bnds"].values]
+    assert bounds == [["2000-12-21", "2001-01-01"], ["2002-01-01", "2002-01-06"]]
+    assert [str(t)[:10] for t in made.annual["time_bnds"].values[0]] == ["2001-01-01", "2002-01-01"]
+
+
+def test_ensemble_statistics_by_hand(two_years: tuple) -> None:
+    # Members 365 and 1095 mm: mean 730, spread 365·√2; 10% quantile 365 + 0.1·730 = 438.
+    annual = two_years[0].annual
+    assert annual["pr_total"].isel(time=0, y=0, x=0).values == pytest.approx([365.0, 1095.0])
+    assert float(annual["pr_total_mean"][0, 0, 0]) == pytest.approx(730.0)
+    assert float(annual["pr_total_std"][0, 0, 0]) == pytest.approx(365 * 2**0.5)
+    low = annual["pr_total_quantile"].sel(quantile=0.1).squeeze("time")[0, 0]
+    assert float(low) == pytest.approx(438.0)
+    assert annual["pr_total_area"].values.tolist() == [pytest.approx([365.0, 1095.0])]
+    assert annual["cwd"].isel(time=0, y=0, x=0).values.tolist() == [365.0, 365.0]
+
+
+def test_every_variable_says_what_it_is(two_years: tuple) -> None:
+    annual = two_years[0].annual
+    for name, variable in annual.data_vars.items():
+        missing = {"units", "long_name", "cell_methods"} - variable.attrs.keys()
+        assert not missing, (name, missing)
+    assert annual["pr_total"].attrs["standard_name"] == "lwe_thickness_of_precipitation_amount"
+    assert annual["time"].attrs["bounds"] == "time_bnds"
+
+
+def test_table_for_reading(two_years: tuple) -> None:
+    rows = area_table(two_years[0].annual).set_index("quantity")
+    total = rows.loc["pr_total"]
+    assert (total["start"], total["end"]) == ("2001-01-01T00:00:00", "2002-01-01T00:00:00")
+    assert bool(total["complete"])
+    assert (total["mean"], total["min"], total["max"]) == pytest.approx((730.0, 365.0, 1095.0))
+
+
+def test_netcdf_copy_reads_back(two_years: tuple, tmp_path) -> None:
+    made, _ = two_years
+    made.period_to_date.to_netcdf(tmp_path / "a.nc")
+    with xr.open_dataset(tmp_path / "a.nc", decode_coords="all") as back:
+        assert back["time"].dt.calendar == "noleap"
+        assert back["cdd"].dtype.kind == "f"  # a spell in days, not a time difference
+        xr.testing.assert_allclose(back["pr_total"], made.period_to_date["pr_total"])
+
+
+def test_a_few_hours_have_totals_and_maxima_only() -> None:
+    lattice = axis("2015-05-15T15:45", 300)
+    made = tables(record(rain((2, 40, 2, 3)), lattice), area(np.ones((2, 3))), lattice)
+    assert made.annual is None
+    assert made.period_to_date is not None
+    names = {n for n in made.period_to_date.data_vars if "_" not in str(n).removeprefix("pr_")}
+    assert names == {"pr_total", "pr_mean", "rx1step"}
+    assert "no whole day: totals and 5-minute maxima only" in made.notes[0]
+    start, end = made.period_to_date["time_bnds"].values[0]
+    assert str(start)[:16] == "2015-05-15T15:45"
+    assert str(end)[:16] == "2015-05-15T19:05"
+
+
+def test_one_member_has_no_spread() -> None:
+    lattice = axis("2001-01-01", 86_400)
+    made = tables(record(rain((1, 3, 1, 1)), lattice), area([[1.0]]), lattice)
+    assert made.period_to_date is not None
+    assert "pr_total_mean" in made.period_to_date
+    assert "pr_total_std" not in made.period_to_date
+    assert times(lattice, range(3)).size == made.period_to_date["days"].item()
