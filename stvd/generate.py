@@ -21,6 +21,7 @@ from stvd.contract import Finding
 from stvd.downscale import BatchPlan, Engine, downscale
 from stvd.fingerprint import digest_dataset, digest_parts, fingerprint
 from stvd.partition import Partition
+from stvd.plausibility import coarse_at, require_plausible
 from stvd.product import Product
 from stvd.production import Production
 from stvd.quality import check, cleaned, enforce
@@ -84,6 +85,8 @@ def identity(production: Production, partition: Partition, card: Card) -> dict[s
         "grid": digest_dataset(grid[["areacella", *card.channels.statics]]),
         "checkpoint": card.digest,
         "sampler": sampler(production),
+        # bfloat16 is not within the tolerance that another device or batch is
+        "precision": Engine(device=production.device).resolve().precision,
         "seed": production.seed,
         "keepbits": production.keepbits,
     }
@@ -124,6 +127,8 @@ def produce(
         If the product was begun with another shape, grid or lattice.
     CheckpointError, ValueError
         If the model does not fit the source.
+    ImplausibleSample
+        If a sample cannot be rain over this input; nothing is published then.
     """
     start = time.perf_counter()
     card = read_card(production.checkpoint)
@@ -139,11 +144,12 @@ def produce(
 
     engine = Engine(device=production.device).resolve()
     checkpoint = _load(production.checkpoint, card.digest)
+    coarse = _input(production, partition)
     plan: BatchPlan | None = None
     with product.write(partition, key, replace=replace, parts=digest_parts(parts)) as writer:
         for block in downscale(
             checkpoint,
-            _input(production, partition),
+            coarse,
             grid,
             frames=partition.frames,
             members=partition.members,
@@ -152,6 +158,13 @@ def produce(
             engine=engine,
             progress=progress,
         ):
+            require_plausible(
+                block.pr,
+                coarse_at(coarse, production.axis, block.frames),
+                grid["areacella"].values,
+                conserved=production.conserve,
+                when=str(production.axis.period(block.frames)),
+            )
             writer.put(block.frames, block.members, block.pr)
             plan = block.plan
         seconds = time.perf_counter() - start
