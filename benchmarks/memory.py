@@ -30,7 +30,9 @@ def case(ny: int, nx: int, members: int) -> None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     with torch.inference_mode():
-        network.denoise(noise[:1, :, :, :16, :16], torch.zeros(1, 5), network.condition(x[..., :16, :16]))
+        network.denoise(
+            noise[:1, :, :, :16, :16], torch.zeros(1, 5), network.condition(x[..., :16, :16])
+        )
         before = peak()
         shared = network.condition(x).repeat(members)
         network.denoise(noise, torch.zeros(members, 5), shared)

@@ -55,7 +55,9 @@ class GridContract(BaseModel):
             problems.append(f"frames of {step_seconds} s, trained at {low} to {high} s")
         fine, wide = self.spacing_km
         if not fine / 1.5 <= spacing_km <= wide * 1.5:
-            problems.append(f"grid spacing {spacing_km:.3g} km, trained at {fine:.3g} to {wide:.3g} km")
+            problems.append(
+                f"grid spacing {spacing_km:.3g} km, trained at {fine:.3g} to {wide:.3g} km"
+            )
         if problems:
             raise CheckpointError(
                 f"the source does not fit the checkpoint: {'; '.join(problems)}. Use a checkpoint "
@@ -171,9 +173,13 @@ def read_card(folder: str | Path) -> Card:
     try:
         card = Card.model_validate_json(path.read_text())
     except ValidationError as error:
-        raise CheckpointError(f"{path} is not a checkpoint card of format {FORMAT}: {error}") from None
+        raise CheckpointError(
+            f"{path} is not a checkpoint card of format {FORMAT}: {error}"
+        ) from None
     if card.format != FORMAT:
-        raise CheckpointError(f"{path} has format {card.format}; this version reads format {FORMAT}")
+        raise CheckpointError(
+            f"{path} has format {card.format}; this version reads format {FORMAT}"
+        )
     if card.digest != _digest(card.weights_sha256, card.model, card.channels):
         raise CheckpointError(f"{path} was altered: its digest does not match its content")
     return card

@@ -27,7 +27,9 @@ def block_mean(fine: Tensor, area: Tensor, factor: int) -> Tensor:
     )
 
 
-def conserve(fine: Tensor, coarse: Tensor, area: Tensor, factor: int, floor: float = 0.02) -> Tensor:
+def conserve(
+    fine: Tensor, coarse: Tensor, area: Tensor, factor: int, floor: float = 0.02
+) -> Tensor:
     """Scale each block so that its mean is the coarse value; a dry block stays dry.
 
     A block that holds less than `floor` of its coarse rain has no pattern worth scaling: it gets the

@@ -57,7 +57,9 @@ class Event:
         """
         name = str(coarse.attrs["source"])
         if "tile" in coarse.dims:
-            raise ValueError(f"{name}: training takes one tile at a time; select it with isel(tile=…)")
+            raise ValueError(
+                f"{name}: training takes one tile at a time; select it with isel(tile=…)"
+            )
         missing = [v for v in variables if v not in coarse] + [s for s in statics if s not in grid]
         if missing:
             raise ValueError(
@@ -105,7 +107,9 @@ class Crops:
         coarse with its halo, shape (batch, time, variable, y / factor + 2·HALO, x / factor + 2·HALO);
         statics, shape (batch, static, y, x), or None; truth, shape (batch, time, 1, y, x)
         """
-        rng = np.random.Generator(np.random.Philox(key=seed, counter=np.array([0, 0, 0, step], dtype=np.uint64)))
+        rng = np.random.Generator(
+            np.random.Philox(key=seed, counter=np.array([0, 0, 0, step], dtype=np.uint64))
+        )
         picks = [self._crop(rng) for _ in range(size)]
         coarse, statics, truth = zip(*picks, strict=True)
         fixed = None
@@ -120,7 +124,7 @@ class Crops:
     def _crop(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         cells = self.size // self.factor
         for _ in range(10_000):
-            event = self.events[rng.integers(len(self.events))]
+            event = self.events[int(rng.integers(len(self.events)))]
             frames, _, ny, nx = event.coarse.shape
             t = int(rng.integers(frames - self.window + 1))
             j = int(rng.integers(ny - cells + 1))

@@ -60,7 +60,9 @@ class Engine(BaseModel):
             if device == "cpu" and torch.backends.mps.is_available():
                 device = "mps"
         if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device cuda is not available: choose cpu, or install a CUDA wheel of torch")
+            raise ValueError(
+                "device cuda is not available: choose cpu, or install a CUDA wheel of torch"
+            )
         if device == "mps" and not torch.backends.mps.is_available():
             raise ValueError("device mps is not available: choose cpu")
         precision = self.precision
@@ -244,17 +246,26 @@ class _Run:
             raise ValueError(
                 f"{self.coarse.attrs['source']} has no frame at {self.axis.period(range(absent[0], absent[0] + 1))}"
             )
-        part = self.coarse[list(self.channels.variables)].isel(
-            time=[self.position[k] for k in frames]
-        ).compute()
-        fields = [_tiled(part[v].transpose("time", ...), self.tiled) for v in self.channels.variables]
+        part = (
+            self.coarse[list(self.channels.variables)]
+            .isel(time=[self.position[k] for k in frames])
+            .compute()
+        )
+        fields = [
+            _tiled(part[v].transpose("time", ...), self.tiled) for v in self.channels.variables
+        ]
         return torch.stack(fields, dim=2)
 
     def sample(
         self, group: list[range], members: range, plan: BatchPlan
     ) -> tuple[np.ndarray, BatchPlan]:
         """All tiles of some windows: ndarray (member, time, [tile,] y, x), and the plan it took."""
-        pairs = [(w, tile, fields[tile]) for w in group for fields in [self.read(w)] for tile in range(self.tiles)]
+        pairs = [
+            (w, tile, fields[tile])
+            for w in group
+            for fields in [self.read(w)]
+            for tile in range(self.tiles)
+        ]
         out = np.empty((len(members), len(group), self.window, self.tiles, *self.shape), np.float32)
         done = 0
         while done < len(pairs):

@@ -102,7 +102,9 @@ def train_recipe(
     events = [load_event(s, recipe, catalog=catalog, root=root) for s in recipe.sources]
     factors = {e.truth.shape[-1] // e.coarse.shape[-1] for e in events}
     if len(factors) > 1:
-        raise ValueError(f"the sources have different factors {sorted(factors)}: train one model each")
+        raise ValueError(
+            f"the sources have different factors {sorted(factors)}: train one model each"
+        )
     channels = fit(recipe, events, factors.pop())
     return train(
         recipe.name,

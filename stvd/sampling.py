@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -46,7 +47,7 @@ class SamplerConfig(BaseModel):
 def ddim(denoiser: Denoiser, noise: Tensor, levels: Tensor) -> Tensor:
     """Deterministic DDIM along `levels` of log SNR, shape (steps + 1,), ascending."""
     x = noise
-    for now, then in zip(levels[:-1], levels[1:], strict=True):
+    for now, then in pairwise(levels):
         x0 = clean_from_velocity(x, denoiser(x, now.float()), now.to(x))
         alpha, sigma = alpha_sigma(now)
         alpha_then, sigma_then = alpha_sigma(then)
@@ -62,8 +63,9 @@ def dpmpp2m(denoiser: Denoiser, noise: Tensor, levels: Tensor) -> Tensor:
     predictions of this call and the last to the middle of the step; the first and the last step are
     of first order. The last prediction is the sample.
     """
-    x, previous, last_h = noise, None, None
-    for step, (now, then) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+    x, previous = noise, None
+    last_h = levels.new_zeros(())
+    for step, (now, then) in enumerate(pairwise(levels)):
         x0 = clean_from_velocity(x, denoiser(x, now.float()), now.to(x))
         if step == len(levels) - 2:
             return x0

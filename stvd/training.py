@@ -195,9 +195,7 @@ class _Loop:
         draw = torch.Generator().manual_seed((c.seed << 32) + self.step)
         level = torch.rand(target.shape[:2], generator=draw).to(self.device)
         noise = torch.randn(target.shape, generator=draw).to(self.device)
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=c.precision == "bfloat16"
-        ):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=c.precision == "bfloat16"):
             loss = self.network.loss(target, inputs, time=level, noise=noise)
         if not torch.isfinite(loss):
             raise FloatingPointError(
@@ -261,7 +259,10 @@ def _identity(
     parts = [
         model.model_dump(mode="json"),
         channels.model_dump(mode="json"),
-        [[e.name, list(e.coarse.shape), hashlib.sha256(e.coarse).hexdigest()] for e in events],
+        [
+            [e.name, list(e.coarse.shape), hashlib.sha256(e.coarse.tobytes()).hexdigest()]
+            for e in events
+        ],
         config.model_dump(mode="json", exclude={"save_every"}),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

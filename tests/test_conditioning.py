@@ -13,7 +13,9 @@ def test_upsampling_keeps_a_constant_and_a_ramp():
     # cell centres of the coarse ramp lie at 3.5, 11.5, …: the fine value at column i is i − 3.5
     inner = fine[0, 24, 24:40]
     torch.testing.assert_close(inner, torch.arange(24.0, 40.0) - 3.5)
-    torch.testing.assert_close(upsample(torch.full((1, 3, 3), 2.5), 4), torch.full((1, 12, 12), 2.5))
+    torch.testing.assert_close(
+        upsample(torch.full((1, 3, 3), 2.5), 4), torch.full((1, 12, 12), 2.5)
+    )
 
 
 def test_upsampling_a_circle_commutes_with_turning_it():

@@ -5,7 +5,7 @@ import pytest
 import torch
 import xarray as xr
 
-from stvd.checkpoint import CheckpointError, Checkpoint, GridContract
+from stvd.checkpoint import Checkpoint, CheckpointError, GridContract
 from stvd.conditioning import Channels, Standard
 from stvd.downscale import BatchPlan, Engine, downscale, plan_batches
 from stvd.lattice import TimeAxis
@@ -33,7 +33,9 @@ def checkpoint(tmp_path_factory) -> Checkpoint:
         scales={"tas": Standard(mean=280, std=10), "orog": Standard(mean=0, std=1000)},
     )
     grid = GridContract(factor=8, step_seconds=(10800, 10800), spacing_km=(20, 200))
-    return Checkpoint.create("test", network, channels, grid, {}, tmp_path_factory.mktemp("checkpoint"))
+    return Checkpoint.create(
+        "test", network, channels, grid, {}, tmp_path_factory.mktemp("checkpoint")
+    )
 
 
 def source(frames: range, tiles: int = 0, periodic: int = 0, cells=(2, 4)):
@@ -73,10 +75,12 @@ def sample(checkpoint, frames, members=range(3), *, data=None, seed=7, engine=EN
 
 
 def test_shape_range_and_conservation(checkpoint):
-    coarse, grid = source(range(0, 6))
-    pr = sample(checkpoint, range(0, 6), data=(coarse, grid))
-    assert pr.shape == (3, 6, 16, 32) and pr.dtype == np.float32
-    assert np.isfinite(pr).all() and (pr >= 0).all()
+    coarse, grid = source(range(6))
+    pr = sample(checkpoint, range(6), data=(coarse, grid))
+    assert pr.shape == (3, 6, 16, 32)
+    assert pr.dtype == np.float32
+    assert np.isfinite(pr).all()
+    assert (pr >= 0).all()
     means = pr.reshape(3, 6, 2, 8, 4, 8).mean((3, 5))
     np.testing.assert_allclose(means, np.broadcast_to(coarse.pr, means.shape), rtol=1e-5)
     assert pr.std(axis=0).mean() > 0  # members differ
@@ -84,33 +88,37 @@ def test_shape_range_and_conservation(checkpoint):
 
 def test_a_piece_equals_the_same_piece_of_the_whole_bit_for_bit(checkpoint):
     engine = ENGINE.model_copy(update={"memory_gib": 1e-6})  # one window, one member at a time
-    whole = sample(checkpoint, range(0, 12), engine=engine)
-    for piece in (range(0, 6), range(6, 12), range(3, 6)):
+    whole = sample(checkpoint, range(12), engine=engine)
+    for piece in (range(6), range(6, 12), range(3, 6)):
         part = sample(checkpoint, piece, engine=engine)
         assert np.array_equal(part, whole[:, piece.start : piece.stop])
-    assert np.array_equal(sample(checkpoint, range(6, 12), range(1, 2), engine=engine), whole[1:2, 6:])
+    assert np.array_equal(
+        sample(checkpoint, range(6, 12), range(1, 2), engine=engine), whole[1:2, 6:]
+    )
 
 
 def test_another_batch_plan_agrees_within_the_tolerance(checkpoint):
-    one = sample(checkpoint, range(0, 12), engine=ENGINE.model_copy(update={"memory_gib": 1e-6}))
-    many = sample(checkpoint, range(0, 12), engine=ENGINE.model_copy(update={"memory_gib": 2}))
+    one = sample(checkpoint, range(12), engine=ENGINE.model_copy(update={"memory_gib": 1e-6}))
+    many = sample(checkpoint, range(12), engine=ENGINE.model_copy(update={"memory_gib": 2}))
     assert np.abs(one - many).max() <= 1e-4 * one.std()
 
 
 def test_seed_and_member_change_the_sample_and_nothing_else_does(checkpoint):
-    first = sample(checkpoint, range(0, 3))
-    assert np.array_equal(first, sample(checkpoint, range(0, 3)))
-    assert not np.array_equal(first, sample(checkpoint, range(0, 3), seed=8))
+    first = sample(checkpoint, range(3))
+    assert np.array_equal(first, sample(checkpoint, range(3)))
+    assert not np.array_equal(first, sample(checkpoint, range(3), seed=8))
 
 
 def test_faces_are_sampled_each_with_their_own_noise(checkpoint):
-    coarse, grid = source(range(0, 6), tiles=6)
-    coarse = coarse.map(lambda v: v * 0 + v.isel(tile=0), keep_attrs=True).transpose("time", "tile", ...)
-    pr = sample(checkpoint, range(0, 6), data=(coarse, grid))
+    coarse, grid = source(range(6), tiles=6)
+    coarse = coarse.map(lambda v: v * 0 + v.isel(tile=0), keep_attrs=True).transpose(
+        "time", "tile", ...
+    )
+    pr = sample(checkpoint, range(6), data=(coarse, grid))
     assert pr.shape == (3, 6, 6, 16, 32)
     assert not np.array_equal(pr[:, :, 0], pr[:, :, 1])
     small = ENGINE.model_copy(update={"memory_gib": 1e-6})
-    again = sample(checkpoint, range(0, 6), data=(coarse, grid), engine=small)
+    again = sample(checkpoint, range(6), data=(coarse, grid), engine=small)
     assert np.abs(pr - again).max() <= 1e-4 * pr.std()
 
 
@@ -120,23 +128,23 @@ def test_a_circle_of_longitude_has_no_preferred_meridian(checkpoint, monkeypatch
     def turn(noise):
         return lambda *name: noise(*name).roll(16, -1)
 
-    coarse, grid = source(range(0, 3), periodic=1)
-    straight = sample(checkpoint, range(0, 3), data=(coarse, grid))
+    coarse, grid = source(range(3), periodic=1)
+    straight = sample(checkpoint, range(3), data=(coarse, grid))
     monkeypatch.setattr(stvd.downscale, "window_noise", turn(stvd.downscale.window_noise))
-    turned = sample(checkpoint, range(0, 3), data=(coarse.roll(x=2), grid.roll(x=16)))
+    turned = sample(checkpoint, range(3), data=(coarse.roll(x=2), grid.roll(x=16)))
     assert np.abs(np.roll(straight, 16, -1) - turned).max() <= 1e-4 * straight.std()
 
 
 def test_bfloat16_stays_close(checkpoint):
-    exact = sample(checkpoint, range(0, 3))
-    rough = sample(checkpoint, range(0, 3), engine=Engine(device="cpu", precision="bfloat16"))
+    exact = sample(checkpoint, range(3))
+    rough = sample(checkpoint, range(3), engine=Engine(device="cpu", precision="bfloat16"))
     assert 0 < np.abs(rough - exact).mean() < 0.05 * exact.std()
 
 
 def test_progress_is_told(checkpoint):
     seen = []
     sample(
-        checkpoint, range(0, 9), progress=lambda done, total: seen.append((done, total)),
+        checkpoint, range(9), progress=lambda done, total: seen.append((done, total)),
         engine=ENGINE.model_copy(update={"memory_gib": 1e-6}),
     )  # fmt: skip
     assert seen == [(1, 3), (2, 3), (3, 3)]
@@ -150,11 +158,12 @@ def test_plans_fit_the_budget():
 
     assert plan(1e-6) == BatchPlan(1, 1)
     sizes = [plan(g).pairs * plan(g).members for g in (0.02, 0.05, 0.2, 1, 10)]
-    assert sizes == sorted(sizes) and sizes[-1] == 4 * 4  # 4 is the largest power of two that divides 12
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 4 * 4
 
 
 def test_frames_off_the_lattice_or_absent_are_refused(checkpoint):
-    coarse, grid = source(range(0, 6))
+    coarse, grid = source(range(6))
     with pytest.raises(ValueError, match="do not begin and end at a window edge"):
         sample(checkpoint, range(1, 4), data=(coarse, grid))
     with pytest.raises(ValueError, match="test has no frame at 2001-02-20T18:00:00"):
@@ -162,13 +171,13 @@ def test_frames_off_the_lattice_or_absent_are_refused(checkpoint):
 
 
 def test_sources_that_do_not_fit_are_refused(checkpoint):
-    coarse, grid = source(range(0, 3))
+    coarse, grid = source(range(3))
     with pytest.raises(ValueError, match="test has no tas, orog, which checkpoint test needs"):
-        sample(checkpoint, range(0, 3), data=(coarse.drop_vars("tas"), grid.drop_vars("orog")))
+        sample(checkpoint, range(3), data=(coarse.drop_vars("tas"), grid.drop_vars("orog")))
     with pytest.raises(CheckpointError, match="factor 4, trained at 8"):
-        sample(checkpoint, range(0, 3), data=(coarse.assign_attrs(factor=4), grid))
+        sample(checkpoint, range(3), data=(coarse.assign_attrs(factor=4), grid))
     with pytest.raises(ValueError, match="coarse cells along x"):
-        sample(checkpoint, range(0, 3), data=(coarse.isel(x=slice(3)), grid))
+        sample(checkpoint, range(3), data=(coarse.isel(x=slice(3)), grid))
 
 
 def test_a_device_that_is_not_there_is_refused():

@@ -58,17 +58,24 @@ def test_velocity_and_clean_field_are_inverse():
     alpha, sigma = alpha_sigma(level)
     torch.testing.assert_close(alpha**2 + sigma**2, torch.ones(4))
     noisy = alpha * clean + sigma * noise
-    torch.testing.assert_close(clean_from_velocity(noisy, velocity(clean, noise, level), level), clean)
+    torch.testing.assert_close(
+        clean_from_velocity(noisy, velocity(clean, noise, level), level), clean
+    )
 
 
 def test_gradient_of_the_loss_reaches_the_mean_downscaler():
     torch.manual_seed(0)
     network = shaken(preset("tiny", 2))
     loss = network.loss(
-        draw(1, 5, 1, 16, 16), draw(1, 5, 2, 16, 16), time=torch.full((1, 5), 0.5), noise=draw(1, 5, 1, 16, 16)
+        draw(1, 5, 1, 16, 16),
+        draw(1, 5, 2, 16, 16),
+        time=torch.full((1, 5), 0.5),
+        noise=draw(1, 5, 1, 16, 16),
     )
     loss.backward()
-    without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    without = [
+        n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert not [n for n in without if n.startswith("mean.") and not n.endswith("bias")]
 
 
@@ -90,7 +97,8 @@ def test_any_number_of_frames_and_shape(window):
     network = shaken(preset("tiny", 3, window=window))
     condition = network.condition(draw(2, window, 3, 16, 24))
     v = network.denoise(draw(2, window, 1, 16, 24), torch.zeros(2, window), condition)
-    assert v.shape == (2, window, 1, 16, 24) and torch.isfinite(v).all()
+    assert v.shape == (2, window, 1, 16, 24)
+    assert torch.isfinite(v).all()
 
 
 def test_frames_are_ordered_and_see_each_other():
@@ -130,21 +138,23 @@ def test_space_to_depth_and_pixel_shuffle_keep_cells_in_place():
     config = ModelConfig(inputs=1, mean=UNetConfig(width=8), denoiser=UNetConfig(width=8))
     network = config.build().eval()
     x = F.pad(torch.ones(1, 5, 1, 8, 8), (4, 4, 4, 4))
-    torch.testing.assert_close(network.condition(x).mean, x)  # zero output layer: interpolation alone
+    torch.testing.assert_close(
+        network.condition(x).mean, x
+    )  # zero output layer: interpolation alone
 
 
 def test_uneven_networks_and_missing_levels_are_refused():
     with pytest.raises(ValueError, match="share features"):
-        ModelConfig(
-            inputs=1, mean=UNetConfig(patch=1), denoiser=UNetConfig(patch=2)
-        ).build()
+        ModelConfig(inputs=1, mean=UNetConfig(patch=1), denoiser=UNetConfig(patch=2)).build()
     with pytest.raises(ValueError, match="level 3 does not exist"):
         UNetConfig(temporal_levels=(3,))
 
 
 def test_published_configuration_has_the_published_size():
     network = preset("paper", 13).build()
-    millions = [sum(p.numel() for p in n.parameters()) / 1e6 for n in (network.mean, network.denoiser)]
+    millions = [
+        sum(p.numel() for p in n.parameters()) / 1e6 for n in (network.mean, network.denoiser)
+    ]
     assert millions == pytest.approx([17.33, 22.66], rel=0.3)
 
 

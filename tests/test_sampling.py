@@ -50,4 +50,5 @@ def test_calls_of_the_network_are_the_steps():
         return torch.zeros_like(noisy)
 
     SamplerConfig(steps=7).sample(denoiser, torch.zeros(2))
-    assert len(calls) == 7 and calls == sorted(calls)
+    assert len(calls) == 7
+    assert calls == sorted(calls)

@@ -14,7 +14,7 @@ import torch
 from stvd.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointError, read_card
 from stvd.dataset import HALO, Crops, Event, fit_channels
 from stvd.model import preset
-from stvd.training import STATE, TrainingConfig, train
+from stvd.training import TrainingConfig, train
 
 
 def event(seed=0, frames=12, cells=6, periodic=False) -> Event:
@@ -51,7 +51,8 @@ def test_crops_of_coarse_and_truth_are_the_same_place():
     crops = Crops([event(periodic=True)], window=3, size=16, factor=8)
     coarse, statics, truth = crops.batch(seed=1, step=5, size=4)
     assert coarse.shape == (4, 3, 2, 2 + 2 * HALO, 2 + 2 * HALO)
-    assert statics.shape == (4, 1, 16, 16) and truth.shape == (4, 3, 1, 16, 16)
+    assert statics.shape == (4, 1, 16, 16)
+    assert truth.shape == (4, 3, 1, 16, 16)
     blocks = truth.view(4, 3, 2, 8, 2, 8).mean((3, 5))
     torch.testing.assert_close(blocks, coarse[:, :, 0, HALO:-HALO, HALO:-HALO])
 
@@ -92,7 +93,8 @@ def test_an_interrupted_training_ends_with_identical_weights(tmp_path):
         run(tmp_path / "cut", on_log=stop, log_every=1)
     resumed = []
     again = run(tmp_path / "cut", on_log=lambda p: resumed.append(p.step), log_every=1)
-    assert seen == [1, 2, 3, 4, 5] and resumed == [5, 6]  # the last save was at step 4
+    assert seen == [1, 2, 3, 4, 5]
+    assert resumed == [5, 6]
     assert again.digest == whole.digest
 
 
@@ -138,7 +140,8 @@ def test_a_checkpoint_reads_back_what_it_was_given(tmp_path):
     made = run(tmp_path)
     read = Checkpoint.load(tmp_path)
     assert read.digest == made.digest == read_card(tmp_path).digest
-    assert read.channels.predictors == ("tas",) and read.channels.statics == ("orog",)
+    assert read.channels.predictors == ("tas",)
+    assert read.channels.statics == ("orog",)
     assert read.card.grid.step_seconds == (10800, 10800)
     for key, value in made.network.state_dict().items():
         assert torch.equal(value, read.network.state_dict()[key]), key

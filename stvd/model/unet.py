@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -102,7 +103,9 @@ class UNet(nn.Module):
         previous = channels[0]
         for level, width in enumerate(channels):
             joined = shared[level] if shared else 0
-            self.encoder.append(_Level(config, level, previous + joined, width, embedding, "encoder"))
+            self.encoder.append(
+                _Level(config, level, previous + joined, width, embedding, "encoder")
+            )
             previous = width
         self.down = nn.ModuleList(Down(width) for width in channels[:-1])
         self.middle = _Middle(config, channels[-1], embedding)
@@ -167,13 +170,17 @@ class _Level(nn.Module):
     """The blocks and attentions of one resolution on one side."""
 
     def __init__(
-        self, config: UNetConfig, level: int, inputs: int, width: int, embedding: int | None, side: str
+        self,
+        config: UNetConfig,
+        level: int,
+        inputs: int,
+        width: int,
+        embedding: int | None,
+        side: str,
     ) -> None:
         super().__init__()
         sizes = [inputs] + [width] * config.blocks
-        self.blocks = nn.ModuleList(
-            ResBlock(a, b, embedding) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.blocks = nn.ModuleList(ResBlock(a, b, embedding) for a, b in pairwise(sizes))
         heads = (config.heads, config.head_width)
         self.attention = nn.ModuleList()
         if level in config.linear_levels:
