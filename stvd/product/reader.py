@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -11,6 +12,7 @@ import icechunk
 import numpy as np
 import xarray as xr
 import zarr
+from dask.base import tokenize
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -75,13 +77,17 @@ def open_product(
             time=_compact(np.flatnonzero(published[wanted.start : wanted.stop].all(axis=0)))
         )
     ds.attrs = dict(root.attrs) | {"product_snapshot": session.snapshot_id}
-    ds = xr.decode_cf(ds, decode_coords="all")
+    with warnings.catch_warnings():  # years that datetime64 cannot hold become cftime
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        ds = xr.decode_cf(ds, decode_coords="all")
     ds["qc_flag"].attrs["flag_masks"] = np.array(ds["qc_flag"].attrs["flag_masks"], np.uint8)
     for coordinate in ds.coords.values():
         coordinate.encoding["_FillValue"] = (
             None  # in a NetCDF copy too, coordinates are never missing
         )
-    ds = ds.assign(pr=ds["pr"].chunk(chunks or dask_chunks(pr, ds["pr"].sizes)))
+    sizes = chunks or dask_chunks(pr, ds["pr"].sizes)
+    name = tokenize(location.uri, session.snapshot_id, wanted, unpublished, dict(sizes))
+    ds["pr"] = ds["pr"].variable.chunk(sizes, name=f"pr-{name}")
     return _selectable(ds)
 
 

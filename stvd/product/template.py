@@ -26,7 +26,7 @@ CELLS_A_CHUNK = 32
 """Cells of time in a chunk of `time`, `qc_flag` and the ledger: few to read, small to write."""
 CELLS_A_MANIFEST = 64
 STATIC_CHUNK = 1024
-CHECKED = ZstdCodec(level=3, checksum=True)
+CHECKED = ZstdCodec(level=1, checksum=True)
 """Compression of everything stored: a flipped bit is an error, never a wrong number."""
 
 
