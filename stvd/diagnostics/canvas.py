@@ -13,6 +13,8 @@ from matplotlib.colors import BoundaryNorm, Colormap, LinearSegmentedColormap, L
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from stvd.grid import is_periodic
+
 INK, FAINT, COAST = "#222222", "#8a8a8a", "#4d4d4d"
 LAND, SEA = "#f1efe9", "#fafbfc"
 # Light to dark in equal steps of OKLab lightness (0.94 to 0.32), cyan through blue to purple: even
@@ -83,7 +85,7 @@ def map_grid(field: xr.DataArray | xr.Dataset) -> MapGrid:
         lat, lon = field["lat"].values, field["lon"].values
         if lon.ndim > 1:
             return MapGrid(lon, lat, columns, "degrees")
-        if np.ptp(lon) > 350:
+        if is_periodic(lon):
             lon = (lon + 180.0) % 360.0 - 180.0
             columns = np.argsort(lon)
         return MapGrid(lon[columns], lat, columns, "degrees")

@@ -128,7 +128,7 @@ def write(diagnosis: Diagnosis, out: str | Path) -> Files:
 
 def _write_into(diagnosis: Diagnosis, folder: Path) -> tuple[list[str], list[str]]:
     """Names of the files with tables, and of the figures."""
-    about = {"Conventions": "CF-1.11", **diagnosis.attrs, "period": diagnosis.period}
+    about = {**diagnosis.attrs, "Conventions": "CF-1.11", "period": diagnosis.period}
     datasets = {**diagnosis.tables, **{f"scores_{k}": v for k, v in diagnosis.scores.items()}}
     for name, dataset in datasets.items():
         described = dataset.assign_attrs({**about, **dataset.attrs})

@@ -137,7 +137,8 @@ def time_axis_of(product: xr.Dataset) -> TimeAxis:
         return time_axis(product)
     if "time_bnds" not in product.variables:
         raise ValueError("the product has no time_bnds, so its step is unknown; pass axis=")
-    calendar = product["time"].dt.calendar
+    decoded = product["time"].dtype != object  # then it is a standard calendar
+    calendar = "standard" if decoded else str(product["time"].dt.calendar)
     bounds = xr.DataArray(product["time_bnds"].values[0], dims="time")
     start, end = as_cftime(bounds, calendar)
     seconds = round((end - start).total_seconds())
