@@ -174,7 +174,8 @@ def _slabs(pr: xr.DataArray, piece_values: int) -> Iterator[range]:
     per_frame = pr.size // count
     most = max(1, 16 * piece_values // per_frame)
     chunk = max(pr.chunksizes["time"]) if pr.chunks is not None else count
-    length = min(most, chunk) if chunk > most else most // chunk * chunk
+    few = max(1, 2 * piece_values // per_frame // chunk)  # small chunks are read several at once
+    length = most if chunk > most else few * chunk
     return (range(k, min(k + length, count)) for k in range(0, count, length))
 
 
