@@ -74,7 +74,6 @@ def demo(
     with _told():
         from flows.demonstration import demonstration, show, standing
 
-        began = time.perf_counter()
         how = demonstration(source, members, product, checkpoint)
         report = standing(how, Settings())
         again = report is not None
@@ -82,7 +81,7 @@ def demo(
             from flows.demo import demo as flow
 
             report = flow(source=source, members=members, product=product, checkpoint=checkpoint)
-        show(report, time.perf_counter() - began, again, console)
+        show(report, again, console)
 
 
 @app.command()
@@ -100,7 +99,7 @@ def stack(
     """
     from flows import stack as local
 
-    with _told():
+    with _told(quiet=False):
         settings = Settings()
         running = local.running(settings)
         if status:
@@ -325,11 +324,10 @@ def _addresses(running: Any) -> str:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(*, quiet: bool = True) -> Iterator[None]:
     """Tell of the work as it goes, and of an error in a sentence instead of a traceback."""
-    quiet = "INFO" if state["verbose"] else "CRITICAL"
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", quiet)
-    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "stvd")
+    if quiet and not state["verbose"]:  # our own lines say enough
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     handler: logging.Handler = logging.StreamHandler(sys.stdout)
     if console.is_terminal:
         handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)

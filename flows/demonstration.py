@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
+import psutil
 from rich.console import Console
 
 from flows.parameters import production
@@ -10,7 +14,7 @@ from stvd.production import Production
 from stvd.report import Report
 
 PARTITIONS = 4
-SHOWN = ("crps_fair", "mse_mean", "emd", "pe", "spread_skill", "lsd", "block_violation")
+SHOWN = ("crps", "crps_fair", "mse_mean", "emd", "pe", "spread_skill", "lsd", "block_violation")
 
 
 def demonstration(
@@ -34,32 +38,39 @@ def standing(how: Production, settings: Settings) -> Report | None:
     return None if any(item.runs for item in how.plan()) else report
 
 
-def show(report: Report, seconds: float, again: bool, console: Console) -> None:
+def show(report: Report, again: bool, console: Console) -> None:
     """Say what was made, where it is and how to look at it."""
-    lines = ["[bold]Nothing to do: every partition is published[/bold]"] if again else []
+    lines = ["Nothing to do: every partition is published already", ""] if again else [""]
     lines += [
-        f"Product    {report.product}",
-        f"           {report.period}, {report.members} members",
-    ]
-    lines += [
+        f"Product   {report.product}",
+        f"          {report.period.replace('/', ' to ')}, {report.members} members",
         "",
         "Open it in Python:",
         "    from stvd.product import open_product",
         f'    ds = open_product("{report.product}")',
         '    ds.pr.mean("member")',
         "",
-    ]
-    lines += [f"{title:<11}{path}" for title, path in report.figures.items()]
-    lines += [f"{title:<11}{path}" for title, path in report.tables.items()]
-    if scores := {name: number for name in SHOWN if (number := report.metrics.get(f"stvd/{name}"))}:
-        lines += ["", f"{'score':<18}{'STVD':>11}{'bicubic':>11}"]
-        for name, number in scores.items():
-            baseline = report.metrics.get(f"bicubic/{name}")
-            lines += [f"{name:<18}{number:>11.3g}" + (f"{baseline:>11.3g}" if baseline else "")]
-    lines += [
+        f"Figures   {report.folder}",
+        *(f"          {Path(path).name}" for path in report.figures.values()),
+        "Tables    in the same folder",
+        *(f"          {name}" for name in report.tables),
         "",
-        "Browse the flow runs in Prefect and the figures in MLflow:",
+        *_scores(report),
+        "Browse runs in Prefect, and figures and scores in MLflow:",
         "    make stack",
-        f"Done in {seconds:.0f} s",
+        "",
+        f"Done in {time.time() - psutil.Process().create_time():.0f} s",
     ]
     console.print("\n".join(lines), soft_wrap=True)
+
+
+def _scores(report: Report) -> list[str]:
+    """A few scores beside those of the interpolation that has to be beaten."""
+    rows = []
+    for name in SHOWN:
+        pair = [report.metrics.get(f"{system}/{name}") for system in ("stvd", "bicubic")]
+        if pair[0] is not None:
+            rows.append(
+                f"{name:<18}" + "".join(f"{'' if n is None else f'{n:.3g}':>11}" for n in pair)
+            )
+    return [f"{'Scores':<18}{'STVD':>11}{'bicubic':>11}", *rows, ""] if rows else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from typing import Any
 
@@ -17,6 +18,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import EntrypointType
+from prefect.schedules import Cron
 from prefect.workers.process import ProcessWorker
 
 from flows.backfill import backfill
@@ -26,13 +28,13 @@ from flows.nightly import nightly
 from flows.train import train
 
 POOL = "stvd"
-NIGHTLY_CRON = "30 2 * * *"  # UTC: a local zone misfires where clocks change
+NIGHTLY = Cron("30 2 * * *", timezone="UTC")  # a local zone misfires where clocks change
 
 ONE_AT_A_TIME = ConcurrencyLimitConfig(
     limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
 )
 FLOWS: dict[Flow[..., Any], dict[str, Any]] = {
-    nightly: {"cron": NIGHTLY_CRON, "concurrency_limit": ONE_AT_A_TIME},
+    nightly: {"schedule": NIGHTLY, "concurrency_limit": ONE_AT_A_TIME},
     backfill: {},
     downscale: {"concurrency_limit": 1},
     diagnose: {},
@@ -72,6 +74,7 @@ def main() -> None:
     print("\n".join(register()), flush=True)
     if work:
         worker = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+        worker += ["--name", f"{POOL}-{socket.gethostname()}"]
         os.execv(sys.executable, [sys.executable, *worker])
 
 

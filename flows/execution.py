@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from prefect import State
 from prefect.client.orchestration import get_client
@@ -72,13 +72,16 @@ def _on_workers(
     waiting = iter(wanted.items())
     while wave := list(islice(waiting, WAVE)):
         runs = {
-            partition: run_deployment(
-                DEPLOYMENT,
-                parameters=parameters(production, partition, replace),
-                flow_run_name=f"{production.source.name} {partition}",
-                idempotency_key=f"{attempt}-{partition}",
-                tags=[production.name],
-                timeout=0,
+            partition: cast(
+                FlowRun,
+                run_deployment(
+                    DEPLOYMENT,
+                    parameters=parameters(production, partition, replace),
+                    flow_run_name=f"{production.source.name} {partition}",
+                    idempotency_key=f"{attempt}-{partition}",
+                    tags=[production.name],
+                    timeout=0,
+                ),
             )
             for partition, replace in wave
         }

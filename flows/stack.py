@@ -227,11 +227,12 @@ def stop(settings: Settings) -> bool:
     if state is None:
         return reap() > 0
     supervisor = psutil.Process(int(state.supervisor.split("@")[0]))
-    supervisor.send_signal(signal.SIGINT)
+    supervisor.send_signal(signal.SIGTERM)  # SIGINT is ignored in a background job of a shell
     try:
         supervisor.wait(timeout=4 * STOP_SECONDS)
     except psutil.TimeoutExpired:
-        end([supervisor], patience=5)
+        supervisor.kill()
+        supervisor.wait()
         reap()
     return True
 

@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
+from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext, TaskRunContext
@@ -78,7 +80,7 @@ def _artifact(title: str) -> Iterator[Report]:
     if FlowRunContext.get() is None and TaskRunContext.get() is None:
         yield lambda done, total: None
         return
-    artifact = create_progress_artifact(progress=0.0, description=title)
+    artifact = cast(UUID, create_progress_artifact(progress=0.0, description=title))
     due = _Every(ARTIFACT_SECONDS)
 
     def report(done: int, total: int) -> None:
