@@ -133,7 +133,8 @@ def dress(axes: Axes, like: xr.DataArray, static: xr.Dataset | None, title: str)
     else:
         axes.set_xlabel("x (km)" if grid.kind == "km" else "x (cells)", fontsize=8)
         axes.set_ylabel("y (km)" if grid.kind == "km" else "y (cells)", fontsize=8)
-    steps = [1, 1.5, 2, 3, 4.5, 6, 9, 10] if np.ptp(grid.x) > 60 else [1, 2, 5, 10]
+    turn = grid.kind == "degrees" and np.ptp(grid.x) > 60
+    steps = [1, 1.5, 2, 3, 4.5, 6, 9, 10] if turn else [1, 2, 5, 10]
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=4, steps=steps))
     axes.tick_params(labelsize=7.5, length=2.5, color=FAINT, labelcolor=INK)
