@@ -1,0 +1,271 @@
+"""One partition from source to product, as `stvd.generate` runs it: no Prefect, no MLflow."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stvd.checkpoint import Checkpoint, CheckpointError, GridContract
+from stvd.conditioning import Channels, Standard
+from stvd.contract import CatalogError
+from stvd.faults import FAULTS, spoil
+from stvd.generate import examine, produce
+from stvd.lattice import TimeAxis
+from stvd.layout import write_record
+from stvd.model import preset
+from stvd.partition import Partition
+from stvd.plausibility import ImplausibleSample
+from stvd.product import FingerprintConflict, Product, ProductNotFound, open_product
+from stvd.production import Production
+from stvd.quality import QualityError
+from stvd.source import Source
+from stvd.synthetic import synthetic_coarse, synthetic_grid
+from stvd.transforms import RainTransform
+
+SHAPE = (32, 64)
+CELL = 10
+FRAMES = 30
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """An untrained model of every channel that a fault can spoil."""
+    torch.manual_seed(0)
+    scales = {"ps": (98e3, 8e3), "prw": (20, 15), "tas": (280, 15), "orog": (300, 800)}
+    channels = Channels(
+        rain=RainTransform(s=0.5),
+        predictors=("ps", "prw", "tas"),
+        statics=("orog",),
+        scales={name: Standard(mean=m, std=s) for name, (m, s) in scales.items()},
+    )
+    folder = tmp_path_factory.mktemp("checkpoint")
+    grid = GridContract(factor=8, step_seconds=(10_800, 10_800), spacing_km=(1, 2000))
+    Checkpoint.create("test", preset("tiny", channels.channels).build(), channels, grid, {}, folder)
+    return folder
+
+
+def record(path: Path, calendar="standard", frames=FRAMES, fault=None, tiles=None) -> Source:
+    axis = TimeAxis(epoch="2001-02-20T00:00:00", step_seconds=10_800, calendar=calendar)
+    coarse = synthetic_coarse(axis, range(frames), SHAPE, tiles=tiles)
+    grid = synthetic_grid(SHAPE, tiles=tiles)
+    if fault:
+        coarse, grid = spoil(fault, coarse, grid)
+    write_record(path, coarse, grid)
+    return Source.find(str(path), Path())
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Source:
+    return record(tmp_path_factory.mktemp("record") / "synthetic.nc")
+
+
+def production(product: Path, source: Source, checkpoint: Path, **changes) -> Production:
+    settings = {"members": 2, "steps": 2, "cell_frames": CELL, "device": "cpu"} | changes
+    return Production(product=str(product), source=source, checkpoint=str(checkpoint), **settings)
+
+
+def run(how: Production, order=None, **options) -> list:
+    partitions = [item.partition for item in how.plan() if item.runs]
+    outcomes = []
+    for partition in order(partitions) if order else partitions:
+        examine(how, partition)
+        outcomes.append(produce(how, partition, **options))
+    return outcomes
+
+
+def rain(how: Production) -> np.ndarray:
+    return open_product(how.product).pr.values
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, source, checkpoint) -> np.ndarray:
+    how = production(tmp_path_factory.mktemp("whole") / "product", source, checkpoint)
+    run(how)
+    return rain(how)
+
+
+def test_partitions_in_any_order_give_the_same_product(tmp_path, source, checkpoint, undisturbed):
+    how = production(tmp_path / "product", source, checkpoint)
+    run(how, order=lambda partitions: partitions[::-1])
+    assert undisturbed.shape == (2, FRAMES, *SHAPE)
+    assert np.array_equal(rain(how), undisturbed)
+
+
+def test_one_partition_equals_several(tmp_path, source, checkpoint, undisturbed):
+    how = production(tmp_path / "product", source, checkpoint, cell_frames=FRAMES)
+    assert len(run(how)) == 1
+    # another number of windows is another batch plan: within the tolerance of rule 1
+    assert np.abs(rain(how) - undisturbed).max() <= 1e-4 * undisturbed.std()
+
+
+def test_running_twice_is_free_and_other_numbers_are_refused(tmp_path, source, checkpoint):
+    how = production(tmp_path / "product", source, checkpoint)
+    first = run(how)
+    assert all(outcome.published for outcome in first)
+    assert not any(item.runs for item in how.plan())
+    again = produce(how, how.plan()[0].partition)
+    assert not again.published
+    assert again.snapshot == first[0].snapshot
+
+    before = rain(how)
+    other = how.model_copy(update={"seed": 1})
+    with pytest.raises(FingerprintConflict, match="seed"):
+        produce(other, how.plan()[0].partition)
+    assert np.array_equal(rain(how), before)
+    produce(other, how.plan()[0].partition, replace=True)
+    assert not np.array_equal(rain(how)[:, :CELL], before[:, :CELL])
+    assert np.array_equal(rain(how)[:, CELL:], before[:, CELL:])
+
+
+def test_a_run_killed_at_any_moment_ends_with_the_same_product(
+    tmp_path, source, checkpoint, undisturbed
+):
+    how = production(tmp_path / "product", source, checkpoint)
+    script = (
+        "import sys; sys.path[:0] = sys.argv[1:3]\n"
+        "import test_generate as t; from stvd.production import Production\n"
+        "how = Production.model_validate_json(sys.argv[3]); print('ready', flush=True); t.run(how)\n"
+    )
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", script, str(here.parent), str(here), how.model_dump_json()]
+    moments = np.random.default_rng(0).uniform(0, 3, 4)
+    for moment in moments:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        try:
+            published = open_product(how.product)
+        except ProductNotFound:
+            continue
+        # what is there is whole and right
+        frames = published.sizes["time"]
+        assert frames % CELL == 0
+        assert np.array_equal(published.pr.values, undisturbed[:, :frames])
+    run(how)
+    assert np.array_equal(rain(how), undisturbed)
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_calendars_of_models_work_throughout(tmp_path, checkpoint, calendar):
+    how = production(tmp_path / "product", record(tmp_path / "record.nc", calendar), checkpoint)
+    run(how)
+    product = open_product(how.product)
+    assert product.time.dt.calendar == calendar
+    # frame 72 would be 1 March; 8 frames a day from 20 February, so 30 frames end on the 23rd
+    assert str(product.time.values[-1]) == "2001-02-23 16:30:00"
+
+
+def test_faces_of_a_cubed_sphere_work_throughout(tmp_path, checkpoint):
+    how = production(
+        tmp_path / "product", record(tmp_path / "record.nc", frames=10, tiles=6), checkpoint
+    )
+    run(how)
+    assert open_product(how.product).pr.dims == ("member", "time", "tile", "y", "x")
+
+
+def rerun(folder: Path, checkpoint: Path, fault: str) -> None:
+    """Ask for every partition again, from a record of the same name that has a fault."""
+    how = production(folder / "product", record(folder / "synthetic.nc", fault=fault), checkpoint)
+    for item in how.plan(mode="replace"):
+        examine(how, item.partition)
+        produce(how, item.partition, replace=True)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_bad_input_is_named_and_the_product_untouched(tmp_path, source, checkpoint, fault):
+    good = production(tmp_path / "product", source, checkpoint)
+    first = Partition(source=source.name, frames=range(CELL), members=range(2))
+    produce(good, first)
+    before = Product.open(good.product).snapshot
+    message = {
+        "missing_variable": "ps", "wrong_units": "units", "wrong_dimensions": "tas",
+        "non_monotonic_time": "order", "duplicate_time": "2001-02-20T16:30:00 2 times",
+        "missing_time": "lacks 1 of 10 frames in 1 gap, the first at 2001-02-20T15:00:00",
+        "wrong_step": "advances by 21600 s and not by 10800 s",
+        "shifted_time": "1350 s off the middle of a frame",
+        "wrong_grid": "22.5 degrees off the centre of its 8 × 8 fine cells",
+        "wrong_factor": "factor", "nan": "tas", "inf": "prw", "negative_rain": "below 0",
+        "absurd_rate": "pr", "all_zero": "pr", "unsupported_calendar": "calendar",
+    }[fault]  # fmt: skip
+    with pytest.raises((QualityError, CatalogError, ValueError), match=message):
+        rerun(tmp_path, checkpoint, fault)
+    assert Product.open(good.product).snapshot == before
+
+
+def test_a_bad_frame_stops_its_own_partition_alone(tmp_path, checkpoint):
+    how = production(tmp_path / "product", record(tmp_path / "bad.nc", fault="nan"), checkpoint)
+    stopped = []
+    for item in how.plan():
+        try:
+            examine(how, item.partition)
+            produce(how, item.partition)
+        except QualityError as error:
+            stopped.append(str(error))
+    assert len(stopped) == 1  # frame 5 is in the first of three
+    assert "tas" in stopped[0]
+    assert open_product(how.product).sizes["time"] == FRAMES - CELL
+
+
+def test_implausible_samples_are_not_published(tmp_path, source, checkpoint, monkeypatch):
+    import stvd.generate
+
+    def drown(*args, **options):
+        for block in downscale(*args, **options):
+            block.pr[0, 0, 0, 0] = 1.0
+            yield block
+
+    downscale = stvd.generate.downscale
+    how = production(tmp_path / "product", source, checkpoint)
+    run(how, order=lambda partitions: partitions[1:])
+    before = Product.open(how.product).snapshot
+    monkeypatch.setattr(stvd.generate, "downscale", drown)
+    with pytest.raises(ImplausibleSample, match="rain reaches 1 kg"):
+        run(how)
+    assert Product.open(how.product).snapshot == before
+
+
+def test_a_model_that_does_not_fit_is_refused_before_work(tmp_path, source, checkpoint):
+    how = production(tmp_path / "product", source, checkpoint)
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        run(how.model_copy(update={"checkpoint": str(tmp_path)}))
+    with pytest.raises(ProductNotFound):
+        Product.open(how.product)
+
+
+PEAK = """
+import resource, sys
+sys.path[:0] = sys.argv[1:3]
+import torch; torch.set_num_threads(1)
+import test_generate as t; from stvd.production import Production
+t.run(Production.model_validate_json(sys.argv[3]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_a_year_costs_no_more_memory_than_a_month(tmp_path, checkpoint):
+    here = Path(__file__).parent
+    peaks = []
+    for months in (1, 12):
+        source = record(tmp_path / f"{months}.zarr", "360_day", frames=240 * months)
+        how = production(
+            tmp_path / f"{months}", source, checkpoint, cell_frames=None, steps=1, members=1
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(here.parent), str(here), how.model_dump_json()],
+            stdout=subprocess.PIPE, text=True, check=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
+        )  # fmt: skip
+        peaks.append(int(done.stdout.split()[-1]))
+        assert len(Product.open(how.product).ledger()) == months
+    assert peaks[1] <= 1.10 * peaks[0], f"{peaks[0] / 1024:.0f} and {peaks[1] / 1024:.0f} MiB"
