@@ -1,0 +1,66 @@
+"""The main job with the shipped checkpoints, on real radar rain and on the global simulated record.
+
+The records lie beside the checkout; where they do not, there is nothing to test on.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from stvd.checkpoint import read_card
+from stvd.diagnostics import diagnose
+from stvd.generate import examine, produce
+from stvd.partition import Partition
+from stvd.product import open_product
+from stvd.production import Production, checkpoint_for
+from stvd.source import Source
+
+ROOT = Path(__file__).parents[1]
+RECORDS = ROOT.parent / "shared" / "data"
+
+pytestmark = pytest.mark.skipif(not RECORDS.is_dir(), reason="no shared/data beside the checkout")
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("radar_mch_20170131", "radar"), ("gcm_jan", "gcm"), ("gcm_demo", "gcm")]
+)
+def test_a_real_record_is_downscaled_and_beats_interpolation(tmp_path, name, model):
+    source = Source.find(name, ROOT / "catalogs")
+    checkpoint = checkpoint_for(source, ROOT / "checkpoints")
+    assert checkpoint.name == model
+    window = range(10, 15)
+    how = Production(
+        product=str(tmp_path / name), source=source, checkpoint=str(checkpoint),
+        members=3, steps=6, cell_frames=5, device="cpu",
+    )  # fmt: skip
+    cell = Partition(source=name, frames=window, members=range(3))
+    assert examine(how, cell) == []
+    produce(how, cell)
+
+    product = open_product(how.product)
+    made = diagnose(
+        product,
+        truth=source.truth(window),
+        coarse=source.coarse(window),
+        grid=source.grid(),
+        axis=source.axis,
+        window=5,
+        replicates=2,
+    ).metrics()
+    assert made["stvd/crps_fair"] < 0.9 * made["bicubic/crps"]
+    assert 0.5 < made["stvd/spread_skill"] < 2.5
+    assert made["stvd/block_violation"] < 1e-2
+
+
+def test_the_global_record_is_a_circle_with_every_predictor():
+    source = Source.find("gcm_jan", ROOT / "catalogs")
+    channels = read_card(ROOT / "checkpoints" / "gcm").channels
+    assert source.info.periodic_x
+    assert len(channels.predictors) == 12
+    assert set(channels.predictors) <= set(source.info.variables)
+    assert channels.statics == ("orog", "land_fraction")
+
+
+def test_the_held_out_radar_events_were_not_trained_on():
+    events = read_card(ROOT / "checkpoints" / "radar").training["events"]
+    assert not [name for name in events if "mch" in name]
