@@ -1,15 +1,11 @@
 """The flows as deployments of a process work pool: what an operator sees in the Prefect UI.
 
-`python -m flows.deployments` registers them with the server of `PREFECT_API_URL`; with `--work` it
-then becomes a worker of the pool.
+`python -m flows.deployments` registers them with the server of `PREFECT_API_URL`;
+`prefect worker start --pool stvd` runs them.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import socket
-import sys
 from typing import Any
 
 from prefect import Flow
@@ -67,16 +63,5 @@ def register(pool: str = POOL) -> list[str]:
     return names
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", action="store_true", help="then run a worker of the pool")
-    work = parser.parse_args().work
-    print("\n".join(register()), flush=True)
-    if work:
-        worker = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
-        worker += ["--name", f"{POOL}-{socket.gethostname()}"]
-        os.execv(sys.executable, [sys.executable, *worker])
-
-
 if __name__ == "__main__":
-    main()
+    print("\n".join(register()))

@@ -34,7 +34,7 @@ class StackError(RuntimeError):
 
 
 class Service(BaseModel):
-    """One process of the stack."""
+    """One process of the stack; `once` is one that does its work and ends."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +42,7 @@ class Service(BaseModel):
     command: tuple[str, ...]
     port: int | None = None
     health: str | None = None
+    once: bool = False
 
 
 class StackState(BaseModel):
@@ -156,7 +157,18 @@ def services(settings: Settings, prefect_port: int, mlflow_port: int) -> list[Se
             port=mlflow_port,
             health=f"http://{HOST}:{mlflow_port}/health",
         ),
-        Service(name="worker", command=(*run, "flows.deployments", "--work")),
+        Service(
+            name="deployments",
+            command=(*run, "flows.deployments"),
+            once=True,
+        ),
+        Service(
+            name="worker",
+            command=(
+                *(*run, "prefect", "worker", "start", "--pool", "stvd", "--type", "process"),
+                *("--name", socket.gethostname()),
+            ),
+        ),
     ]
 
 
@@ -199,10 +211,14 @@ def stack(
     started: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for service in parts:
-            if service.health is None:  # the worker waits for the servers
+            if service.health is None:  # what needs the servers
                 _await_health(parts, started, settings)
             say(f"Starting {service.name}")
-            started[service.name] = _start(service, environment, settings)
+            process = _start(service, environment, settings)
+            started[service.name] = process
+            if service.once:
+                _await_end(service, process, settings)
+                del started[service.name]
         state = StackState(
             supervisor=mark(),
             prefect_url=prefect_url,
@@ -270,6 +286,17 @@ def _await_health(
                 f"{', '.join(waiting)} not ready after {START_SECONDS:.0f} s; see {log}"
             )
         time.sleep(0.2)
+
+
+def _await_end(service: Service, process: subprocess.Popen[bytes], settings: Settings) -> None:
+    try:
+        code = process.wait(START_SECONDS)
+    except subprocess.TimeoutExpired:
+        code = -1
+    if code != 0:
+        raise StackError(
+            f"{service.name} ended with status {code}; the reason is in {_log(service.name, settings)}"
+        )
 
 
 def _healthy(url: str) -> bool:

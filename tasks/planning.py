@@ -23,6 +23,7 @@ class Summary(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     product: str
+    planned: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     standing: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class Summary(BaseModel):
 
     def __str__(self) -> str:
         counts = {
+            "to run": self.planned,
             "published": self.published,
             "already there": self.standing,
             "waiting for input": self.waiting,
@@ -87,6 +89,7 @@ def summarise(
     """
     summary = Summary(
         product=production.product,
+        planned=tuple(i.partition.id for i in planned if i.runs and i.partition.id not in done),
         published=tuple(p for p, e in done.items() if e is None),
         standing=_ids(planned, "skip"),
         waiting=_ids(planned, "wait"),

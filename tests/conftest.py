@@ -11,6 +11,7 @@ settings.register_profile("stvd", deadline=None, max_examples=50)
 settings.load_profile("stvd")
 
 # Flows read this once, when they are imported: tests keep their runs out of the working tree.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["STVD_RUNS"] = tempfile.mkdtemp(prefix="stvd-tests-")
 
 

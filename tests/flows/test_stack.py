@@ -61,7 +61,9 @@ def family() -> list[psutil.Process]:
     return local.marked(lambda owner: owner == local.mark())
 
 
-def test_starts_tells_where_and_leaves_nothing(settings: Settings, stand_ins: list[Service]) -> None:
+def test_starts_tells_where_and_leaves_nothing(
+    settings: Settings, stand_ins: list[Service]
+) -> None:
     with local.stack(settings, say=lambda _: None) as state:
         assert local.running(settings) == state
         local.check(state, settings)
