@@ -42,7 +42,8 @@ def backfill(
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
         start: First date, e.g. 2001-02-03. Left empty, the start of the record.
         end: The date at which to stop, itself not included. Left empty, the end of the record.
-        mode: missing samples what is not there, stale also what has other inputs now, replace all of it.
+        mode: missing samples what is not there, stale also what has other inputs now,
+            replace all of it.
         dry_run: Show the plan and stop.
         fan_out: Give the partitions to workers. Left off, they run here, one after another.
     """

@@ -32,6 +32,7 @@ from flows.options import (
     production_options,
 )
 from flows.settings import Settings
+from flows.stack import reap
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -328,6 +329,7 @@ def _told(*, quiet: bool = True) -> Iterator[None]:
     """Tell of the work as it goes, and of an error in a sentence instead of a traceback."""
     if quiet and not state["verbose"]:  # our own lines say enough
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    reap()  # a server that a killed run left behind holds its database
     handler: logging.Handler = logging.StreamHandler(sys.stdout)
     if console.is_terminal:
         handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)

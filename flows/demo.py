@@ -19,7 +19,7 @@ def demo(
     product: str | None = None,
     checkpoint: str | None = None,
 ) -> Report:
-    """Check, plan, sample, publish, diagnose and score a record; what is there already is not redone.
+    """Check, plan, sample, publish, diagnose and score a record; what is there is not redone.
 
     Args:
         source: Coarse record, by its name in the catalog, or the path of a data file.

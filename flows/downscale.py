@@ -26,7 +26,7 @@ def downscale(
     """Sample one partition and commit it to the product. Running it twice is free.
 
     Args:
-        partition: Frames and members, both half-open, e.g. 000240-000480_m000-004. A backfill's plan lists them.
+        partition: Frames and members, half-open, e.g. 000240-000480_m000-004, as in a plan.
         source: Coarse record, by its name in the catalog, or the path of a data file.
         product: Name or URI of the product. Left empty, the name of the source.
         checkpoint: Name or folder of the model. Left empty, the one that suits the source best.

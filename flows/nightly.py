@@ -27,7 +27,7 @@ def nightly(
     cell_frames: CellFrames | None = None,
     fan_out: bool = False,
 ) -> Summary:
-    """Publish every partition whose input has arrived, late ones too; what is published stays as it is.
+    """Publish every partition whose input has arrived, late ones too; what is there stays.
 
     Args:
         source: Coarse record, by its name in the catalog, or the path of a data file.

@@ -18,10 +18,8 @@ CheckpointName = Annotated[
     typer.Option("--checkpoint", help="Name or folder of the model. [default: the best that fits]"),
 ]
 Members = Annotated[int, typer.Option(min=1, help="Size of the ensemble.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise: another one, another ensemble.")]
-Steps = Annotated[
-    int, typer.Option(min=1, help="Network calls a sample: more is slower and finer.")
-]
+Seed = Annotated[int, typer.Option(min=0, help="Of the noise: another seed, another ensemble.")]
+Steps = Annotated[int, typer.Option(min=1, help="Network calls a sample.")]
 Solver = Annotated[Literal["dpmpp2m", "ddim"], typer.Option(help="How a sample is drawn.")]
 Conserve = Annotated[bool, typer.Option(help="Keep the mean of every coarse cell.")]
 CellFrames = Annotated[

@@ -1,7 +1,7 @@
 """Where things are: the only module that reads the environment.
 
-Every setting is an environment variable with a default that works in a fresh clone, so that the same
-commands run on a laptop (files, SQLite, no server) and in a deployment (object store, servers).
+Every setting is an environment variable with a default that works in a fresh clone, so that the
+same commands run on a laptop (files, SQLite, no server) and in a deployment (object store, servers).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Settings(BaseSettings):
     products : STVD_PRODUCTS, where products go, a folder or `s3://bucket/prefix`
     checkpoints : STVD_CHECKPOINTS, folder of checkpoints
     device : STVD_DEVICE, `auto`, `cpu`, `cuda` or `mps`
-    quality : STVD_QUALITY, fields of `stvd.quality.QualityPolicy` as JSON, e.g. `{"negative": "clip"}`
+    quality : STVD_QUALITY, fields of `stvd.quality.QualityPolicy` as JSON, `{"negative": "clip"}`
     endpoint_url, region : AWS_ENDPOINT_URL and AWS_REGION, of an object store that is not Amazon's;
         credentials stay in the environment, for the libraries that need them
     mlflow_tracking_uri : MLFLOW_TRACKING_URI, a server or `sqlite:///…`
-    prefect_api_url : PREFECT_API_URL; without one a flow starts its own server for as long as it runs
+    prefect_api_url : PREFECT_API_URL; without one a flow starts a server for as long as it runs
     """
 
     model_config = SettingsConfigDict(env_prefix="STVD_", frozen=True, extra="ignore")
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         return self.home / "mlartifacts"
 
     def product_uri(self, product: str) -> str:
-        """The URI of a product: `product` itself if it is a path or URI, else its place under `products`."""
+        """The URI of a product: itself if it is a path or URI, else its place under `products`."""
         if "/" in product:
             return product if "://" in product else str(Path(product).absolute())
         root = self.products or str(self.home / "products")
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
         }
 
     def apply(self) -> None:
-        """Set what is not yet set in this process's environment; call before importing Prefect or MLflow."""
+        """Set what this process's environment lacks; call before importing Prefect or MLflow."""
         self.home.mkdir(parents=True, exist_ok=True)
         for name, value in self.environment().items():
             os.environ.setdefault(name, value)

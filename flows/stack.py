@@ -85,7 +85,7 @@ def running(settings: Settings) -> StackState | None:
 
 
 def connect(settings: Settings) -> None:
-    """Point Prefect and MLflow at the stack that runs on this folder, else at the folder's own files.
+    """Point Prefect and MLflow at the stack that runs on this folder, else at its own files.
 
     What the environment already says stands. Call it before Prefect or MLflow are imported.
     """

@@ -23,7 +23,7 @@ def train(
     """Train a model, or go on with one that was interrupted; returns the folder of the checkpoint.
 
     Args:
-        recipe: Path of a recipe, e.g. recipes/gcm.yaml. It names records, channels, size and settings.
+        recipe: Path of a recipe, e.g. recipes/gcm.yaml: records, channels, size and settings.
         out: Folder of the checkpoint. Left empty, the recipe's name among the checkpoints.
         steps: Optimiser steps in place of the recipe's, e.g. 20 for a trial.
     """

@@ -30,7 +30,7 @@ class Production(BaseModel):
     members : of the ensemble
     seed : of the noise
     solver, steps, conserve : how a sample is drawn (`stvd.sampling.SamplerConfig`)
-    cell_frames : frames of a partition; None takes about a month. A product keeps what it began with
+    cell_frames : frames of a partition; None takes about a month. A product keeps its own
     keepbits : mantissa bits kept when storing; None keeps all
     device : `auto`, `cpu`, `cuda` or `mps`
     quality : which faults of the input stop a partition
@@ -116,7 +116,7 @@ class Production(BaseModel):
         return read_card(self.checkpoint).model.window
 
     def _cell(self, window: int) -> int:
-        """Frames of a partition: whole windows, about a month unless `cell_frames` says otherwise."""
+        """Frames of a partition: whole windows, about a month unless it is said otherwise."""
         wanted = self.cell_frames or MONTH_SECONDS / self.axis.step_seconds
         return max(1, round(wanted / window)) * window
 

@@ -1,4 +1,4 @@
-"""A coarse record with its fine grid and, where there is one, its truth: found and opened by name."""
+"""A coarse record with its fine grid and, where there is one, its truth, by name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Source(BaseModel):
 
     @classmethod
     def find(cls, reference: str, catalogs: Path, data_root: str | None = None) -> Source:
-        """The source that a user means: a data file, or an entry of `catalogs` (a file or a folder).
+        """The source that is meant: a data file, or an entry of `catalogs` (a file or a folder).
 
         Raises
         ------
@@ -88,7 +88,7 @@ class Source(BaseModel):
         return self._open(self.info.truth, self.axis.period(frames))
 
     def requested(self, start: str | None, end: str | None) -> range | None:
-        """The frames between two dates; an open side goes to that end of the record; None for all."""
+        """The frames between two dates, each by default an end of the record; None for all."""
         if start is None and end is None:
             return None
         record = self.axis.period(self.info.frames)

@@ -14,8 +14,11 @@ LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, e
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether waiting can help: storage and network come back; wrong input, a model that does not fit, a
-    conflict, a full disk or missing rights do not."""
+    """Whether waiting can help.
+
+    Storage and network come back; wrong input, a model that does not fit, a conflict, a full disk or
+    missing rights do not.
+    """
     if isinstance(error, OSError):
         return error.errno not in LASTING
     return isinstance(error, IcechunkError)

@@ -1,4 +1,4 @@
-"""MLflow, spoken to in one place: runs with parameters, metrics, figures and tables; never the arrays.
+"""MLflow, spoken to in one place: parameters, metrics, figures and tables; never the arrays.
 
 Always through `MlflowClient` with an explicit run: MLflow's "active run" belongs to a thread, and a
 task does not choose its thread. A run has a key, and doing the same work twice writes the same run.

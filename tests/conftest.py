@@ -20,8 +20,8 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that nobody trained, for `gcm_demo`: as fast as one can be."""
     import torch
 
-    from stvd.conditioning import Channels, Standard
     from stvd.checkpoint import Checkpoint, GridContract
+    from stvd.conditioning import Channels, Standard
     from stvd.model import preset
     from stvd.transforms import RainTransform
 

@@ -30,8 +30,9 @@ def free_ports() -> list[int]:
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
-    import flows  # noqa: F401  says to Prefect where its home is
     from prefect.testing.utilities import prefect_test_harness
+
+    import flows  # noqa: F401  says to Prefect where its home is
 
     with prefect_test_harness(server_startup_timeout=180):
         yield

@@ -1,0 +1,41 @@
+"""The form that the Prefect UI builds from a flow: every field described, with bounds and choices."""
+
+import pytest
+
+from flows.backfill import backfill
+from flows.demo import demo
+from flows.diagnose import diagnose
+from flows.downscale import downscale
+from flows.nightly import nightly
+from flows.train import train
+
+FLOWS = [backfill, demo, diagnose, downscale, nightly, train]
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_every_field_is_described_and_flat(flow) -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    schema = parameter_schema(flow)
+    for name, field in schema.properties.items():
+        assert field.get("description"), f"{flow.name}: {name} has no description"
+        assert "$ref" not in field, f"{flow.name}: {name} is nested"
+    assert not schema.definitions
+
+
+def test_the_form_knows_bounds_and_choices() -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    fields = parameter_schema(backfill).properties
+    assert (fields["members"]["minimum"], fields["members"]["maximum"]) == (1, 1000)
+    assert fields["mode"]["enum"] == ["missing", "stale", "replace"]
+    assert fields["source"]["default"] == "gcm_demo"
+
+
+def test_wrong_parameters_are_refused_before_anything_runs() -> None:
+    from prefect.exceptions import ParameterTypeError
+
+    with pytest.raises(ParameterTypeError, match="members"):
+        backfill.validate_parameters({"members": 0})
+    with pytest.raises(ParameterTypeError, match="solver"):
+        backfill.validate_parameters({"solver": "euler"})

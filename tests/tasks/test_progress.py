@@ -1,0 +1,31 @@
+"""Progress in a log: plain lines, few of them."""
+
+import logging
+
+import pytest
+
+from tasks import progress
+
+
+def test_a_log_gets_a_line_now_and_then(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(progress, "LINE_SECONDS", 5.0)
+    with caplog.at_level(logging.INFO), progress.reporting("sampling") as report:
+        for done in range(1, 21):
+            report(done, 20)
+    lines = [r.message for r in caplog.records]
+    assert 1 < len(lines) < 10, "fewer lines than steps"
+    assert all(line.startswith("sampling: ") and line.endswith("s left") for line in lines)
+
+
+def test_two_bars_share_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(progress.console), "is_terminal", property(lambda self: True))
+    with progress.reporting("partitions") as outer, progress.reporting("windows") as inner:
+        inner(1, 4)
+        outer(1, 2)
+        tasks = {t.description: t.completed for t in progress._bars.tasks}
+    assert tasks == {"partitions": 1, "windows": 1}
+    assert progress._bars.task_ids == []
