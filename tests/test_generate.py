@@ -243,6 +243,20 @@ def test_a_model_that_does_not_fit_is_refused_before_work(tmp_path, source, chec
         Product.open(how.product)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/read.md"])
+def test_the_lines_that_open_a_product_in_the_docs(tmp_path, source, checkpoint, monkeypatch, page):
+    run(production(tmp_path / "runs/products/gcm_demo", source, checkpoint, cell_frames=FRAMES))
+    code = (Path(__file__).parents[1] / page).read_text().split("```python\n")[1].split("```")[0]
+    lines = code.splitlines()
+    assert len(lines) == 3
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec("\n".join(lines[:2]), names)
+    mean = eval(lines[2], names)
+    assert mean.sizes == {"time": FRAMES, "y": SHAPE[0], "x": SHAPE[1]}
+    assert float(mean.max()) > 0
+
+
 PEAK = """
 import resource, sys
 sys.path[:0] = sys.argv[1:3]
