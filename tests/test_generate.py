@@ -247,7 +247,7 @@ def test_a_model_that_does_not_fit_is_refused_before_work(tmp_path, source, chec
 def test_the_lines_that_open_a_product_in_the_docs(tmp_path, source, checkpoint, monkeypatch, page):
     run(production(tmp_path / "runs/products/gcm_demo", source, checkpoint, cell_frames=FRAMES))
     code = (Path(__file__).parents[1] / page).read_text().split("```python\n")[1].split("```")[0]
-    lines = code.splitlines()
+    lines = [line for line in code.splitlines() if line]
     assert len(lines) == 3
     monkeypatch.chdir(tmp_path)
     names: dict = {}
