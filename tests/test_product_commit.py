@@ -12,7 +12,8 @@ from typing import Any
 import icechunk
 import numpy as np
 import pytest
-from product_samples import KEY, cell, make_product, publish, samples
+from filelock import FileLock
+from product_samples import CELL, KEY, cell, make_product, publish, samples
 
 from stvd.product import (
     AlreadyPublished,
@@ -22,7 +23,7 @@ from stvd.product import (
     Product,
     open_product,
 )
-from stvd.product.branch import STALE_AFTER, delete_stale
+from stvd.product.branch import STALE_AFTER, delete_stale, move_main
 from stvd.product.draft import Draft
 from stvd.product.scratch import Scratch
 from stvd.product.storage import Location
@@ -95,13 +96,56 @@ def test_partitions_of_a_late_cell_and_an_early_one(
     assert_holds(product, 0, 2, 5)
 
 
-def test_three_writers_at_once(tmp_path: Path) -> None:
+def publish_all(product: Product, writers: int, numbers: list[int]) -> None:
+    """Publish cells by several writers at once, in a random order."""
+    order = random.Random(1).sample(numbers, len(numbers))
+    with ThreadPoolExecutor(writers) as pool:
+        list(pool.map(lambda n: publish(product, cell(n)), order))
+
+
+@pytest.mark.parametrize("reserved", [0, 9], ids=["growing", "reserved"])
+def test_three_writers_at_once(
+    reserved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of records and manifests end within the product, so that writers meet in them."""
+    monkeypatch.setattr("stvd.product.creation.CELLS_A_MANIFEST", 2)
+    monkeypatch.setattr("stvd.product.template.CELLS_A_CHUNK", 4)
     product = make_product(tmp_path)
-    numbers = list(range(9))
-    random.Random(1).shuffle(numbers)
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda n: publish(Product.open(product.uri), cell(n)), numbers))
-    assert_holds(product, *numbers)
+    if reserved:
+        product.reserve(range(reserved * CELL))
+    publish_all(product, 3, list(range(9)))
+    assert_holds(product, *range(9))
+
+
+def test_without_locks_the_store_decides_who_is_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on an object store: another writer moves `main` in the last moment, twice."""
+    product = make_product(tmp_path)
+    product.reserve(range(3 * CELL))
+    seen = meanwhile(monkeypatch, lambda: None)
+    faster = [1, 2]
+
+    def move_second(repo: icechunk.Repository, head: str, snapshot: str) -> bool:
+        if faster and snapshot in own:
+            publish_unlocked(product, faster.pop(), monkeypatch)
+        return move_main(repo, head, snapshot)
+
+    own: set[str] = set()
+    commit = Draft._commit
+
+    def commit_and_note(self: Draft, head: str) -> str:
+        snapshot = commit(self, head)
+        if self._entry.partition == cell(0).id:
+            own.add(snapshot)
+        return snapshot
+
+    monkeypatch.setattr(Draft, "_commit", commit_and_note)
+    monkeypatch.setattr("stvd.product.writer.move_main", move_second)
+    publish(product, cell(0))
+    assert len(own) == 3
+    assert seen.count(cell(0).id) == 1  # its samples were written once
+    assert_holds(product, 0, 1, 2)
 
 
 def test_the_same_partition_is_published_by_another_writer(
@@ -163,14 +207,17 @@ def test_a_move_whose_reply_was_lost_has_landed(
 def publish_unlocked(product: Product, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Publish while this test's own writer holds the lock, as another machine could on S3."""
     with monkeypatch.context() as patch:
-        patch.setattr("stvd.product.storage.FileLock", Unlocked)
+        patch.setattr("stvd.product.storage.FileLock", NoMainLock)
         publish(product, cell(number))
 
 
-class Unlocked:
-    def __init__(self, *_: Any, **__: Any) -> None: ...
-    def acquire(self) -> None: ...
-    def release(self) -> None: ...
+class NoMainLock(FileLock):
+    """A lock of anything but `main`."""
+
+    def acquire(self, *arguments: Any, **options: Any) -> Any:
+        if not self.lock_file.endswith("main.lock"):
+            return super().acquire(*arguments, **options)
+        return None
 
 
 def test_a_commit_whose_reply_was_lost_has_landed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from stvd.product import (
     NotPublished,
     Product,
     ProductError,
+    ProductNotFound,
     StorageOptions,
     export_zarr,
     open_product,
@@ -145,6 +147,7 @@ GRIDS: dict[str, Callable[[], xr.Dataset]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The ioos_sos checker")
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_kind_of_grid_is_cf_compliant_and_read_as_put(name: str, tmp_path: Path) -> None:
     grid = GRIDS[name]()
@@ -258,7 +261,9 @@ def test_a_shard_that_the_store_never_got_is_an_error(tmp_path: Path) -> None:
         lambda: ds.pr.isel(member=1, time=13, y=2, x=7).load(),
         lambda: ds.pr.isel(time=[2, 13], y=2).load(),
     ):
-        with pytest.raises(DamagedProduct, match=r"pr/c/1/1/0/0 .* published but is not in the"):
+        with pytest.raises(
+            DamagedProduct, match=r"pr/c/1/1/0/0 .* was published and is not in the"
+        ):
             read()
     with pytest.raises(DamagedProduct, match=r"pr/c/1/1/0/0 of .* holds missing"):
         product.verify(cell(0).id)
@@ -271,6 +276,64 @@ def test_a_damaged_coordinate_is_named(tmp_path: Path) -> None:
     ds = open_product(product.uri)
     with pytest.raises(DamagedProduct, match=r"areacella/c/0/0 \(y 0-48, x 0-48\)"):
         ds.areacella.load()
+
+
+LOST: dict[str, tuple[tuple[slice, ...], Any]] = {
+    "areacella": ((slice(None), slice(None)), np.nan),
+    "lat": ((slice(None),), np.nan),
+    "realization": ((slice(None),), np.iinfo("i4").min),
+    "qc_flag": ((slice(None), slice(None)), 255),
+    "time_bnds": ((slice(None), slice(None)), np.iinfo("i8").min),
+    "ledger/records": ((slice(None), slice(None)), "?"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_no_chunk_is_ever_replaced_by_a_fill_value(name: str, tmp_path: Path) -> None:
+    """Writing the fill value is how Zarr forgets a chunk."""
+    product = make_product(tmp_path)
+    publish(product, cell(0))
+    session = Location.parse(product.uri).open().writable_session("main")
+    array = zarr.open_group(session.store, mode="r+")[name]
+    assert isinstance(array, zarr.Array)
+    array[LOST[name][0]] = LOST[name][1]
+    session.commit("forget a chunk")
+    with pytest.raises(DamagedProduct, match=f"{name}/c/0|a chunk of {name}"):
+        open_product(product.uri)[name].load() if name != "ledger/records" else product.ledger()
+
+
+def test_a_damaged_snapshot_is_named(tmp_path: Path) -> None:
+    product = make_product(tmp_path)
+    publish(product, cell(0))
+    snapshot = product.snapshot
+    (Path(product.uri) / "snapshots" / snapshot).write_bytes(b"not what it was")
+    with pytest.raises(DamagedProduct, match=f"Snapshot {snapshot} of .* cannot be read"):
+        open_product(product.uri)
+
+
+def test_a_repository_without_a_product_is_not_one(tmp_path: Path) -> None:
+    icechunk.Repository.create(icechunk.local_filesystem_storage(str(tmp_path / "empty")))
+    with pytest.raises(ProductNotFound, match="is empty"):
+        open_product(tmp_path / "empty")
+    other = icechunk.Repository.create(icechunk.local_filesystem_storage(str(tmp_path / "other")))
+    session = other.writable_session("main")
+    zarr.create_group(session.store)
+    session.commit("something else")
+    with pytest.raises(ProductNotFound, match="holds no stvd product"):
+        open_product(tmp_path / "other")
+
+
+def test_an_opened_product_travels_to_other_processes(tmp_path: Path) -> None:
+    product = make_product(tmp_path)
+    publish(product, cell(0))
+    ds = pickle.loads(pickle.dumps(open_product(product.uri)))
+    assert np.array_equal(ds.pr.values, samples(range(20), range(2)))
+
+
+def test_members_that_there_are_not_are_refused(tmp_path: Path) -> None:
+    uri = make_product(tmp_path).uri
+    with pytest.raises(ValueError, match="members 1-3 are not among the 2 of"):
+        open_product(uri, members=range(1, 3))
 
 
 def test_a_wrong_time_axis_is_an_error(tmp_path: Path) -> None:

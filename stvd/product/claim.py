@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import icechunk
-import zarr
-
 from stvd.product.errors import (
     AlreadyPublished,
     CommitRefused,
@@ -16,6 +13,7 @@ from stvd.product.errors import (
 )
 from stvd.product.ledger import LedgerEntry, read_cell
 from stvd.product.target import Target
+from stvd.product.version import Version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,6 @@ class Claim:
     @classmethod
     def make(
         cls,
-        repo: icechunk.Repository,
         target: Target,
         fingerprint: str,
         parts: Mapping[str, str],
@@ -52,7 +49,7 @@ class Claim:
         AlreadyPublished, FingerprintConflict
             If it is there, and is not to be replaced.
         """
-        entries = _standing(repo, target, head)
+        entries = _standing(target, head)
         for entry in entries:
             if entry.partition != target.partition.id:
                 raise PartitionOverlap(
@@ -68,7 +65,7 @@ class Claim:
             standing=frozenset(entry.token for entry in entries),
         )
 
-    def assert_unchanged(self, repo: icechunk.Repository, head: str) -> None:
+    def assert_unchanged(self, head: str) -> None:
         """Raise if another writer published here since the claim was made.
 
         Raises
@@ -78,7 +75,7 @@ class Claim:
         CommitRefused
             If it published something else.
         """
-        for entry in _standing(repo, self.target, head):
+        for entry in _standing(self.target, head):
             if entry.token in self.standing:
                 continue
             if (entry.partition, entry.fingerprint) == (self.target.partition.id, self.fingerprint):
@@ -95,14 +92,13 @@ class Claim:
             )
 
 
-def _standing(repo: icechunk.Repository, target: Target, head: str) -> list[LedgerEntry]:
+def _standing(target: Target, head: str) -> list[LedgerEntry]:
     """The records at `head` of partitions that share frames and members with the target."""
-    session = repo.readonly_session(snapshot_id=head)
-    root = zarr.open_group(session.store, mode="r")
+    version = Version.open(target.location, snapshot=head)
     members = target.partition.members
     return [
         entry
-        for entry in read_cell(root, target.cell, head)
+        for entry in read_cell(version.root, target.cell, head)
         if entry.members.start < members.stop and members.start < entry.members.stop
     ]
 

@@ -33,7 +33,7 @@ def reading(array: zarr.Array[Any], key: Sequence[Index], where: str) -> Iterato
     except (icechunk.IcechunkError, ValueError, RuntimeError) as error:
         if not is_damage(error):
             raise
-        chunk, cause = first_unreadable(array, key) or ("a chunk", error)
+        chunk, cause = first_unreadable(array, key) or (f"a chunk of {array.path}", error)
         raise DamagedProduct(
             f"{chunk} of {where} cannot be read: {gist(cause)}. Its stored object is missing or "
             "altered. Sample the partition anew (replace) or open an earlier snapshot."
@@ -45,6 +45,12 @@ def is_damage(error: BaseException) -> bool:
     if isinstance(error, icechunk.IcechunkError):
         return any(sign in str(error) for sign in _GONE)
     return isinstance(error, ValueError | RuntimeError)
+
+
+def is_absent(array: zarr.Array[Any], values: np.ndarray) -> np.ndarray:
+    """Where values are the one that Zarr gives for a chunk that is not in the store."""
+    fill = array.fill_value
+    return np.asarray(np.isnan(values) if fill != fill else values == fill)
 
 
 def first_unreadable(
@@ -77,7 +83,7 @@ def chunk_name(array: zarr.Array[Any], place: Sequence[int]) -> str:
         f"{dim} {k * chunk}-{min((k + 1) * chunk, size)}"
         for dim, k, chunk, size in zip(dims, place, array.chunks, array.shape, strict=True)
     )
-    return f"{array.basename}/c/{'/'.join(map(str, stored))} ({holds})"
+    return f"{array.path}/c/{'/'.join(map(str, stored))} ({holds})"
 
 
 def gist(error: BaseException) -> str:

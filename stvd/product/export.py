@@ -16,9 +16,10 @@ import zarr
 from stvd.product.arrays import dimensions
 from stvd.product.damage import reading
 from stvd.product.errors import ProductError
-from stvd.product.reader import open_session, published_frames
+from stvd.product.metadata import NOT_PUBLISHED
 from stvd.product.storage import Location, StorageOptions, draft_beside
 from stvd.product.template import CHECKED
+from stvd.product.version import Version
 
 
 def export_zarr(
@@ -50,16 +51,15 @@ def export_zarr(
     if target.exists():
         raise ProductError(f"{out} exists: name a new folder for the copy.")
     location = Location.parse(uri, storage)
-    session = open_session(location, tag, snapshot)
-    root = zarr.open_group(session.store, mode="r")
-    frames = published_frames(root)
+    version = Version.open(location, tag=tag, snapshot=snapshot)
+    frames = published_frames(version)
     if frames.size == 0:
         raise ProductError(f"Nothing is published in {uri}: there is nothing to copy.")
     draft = draft_beside(target)
     try:
-        attrs = {**root.attrs, "product_snapshot": session.snapshot_id}
+        attrs = {**version.root.attrs, "product_snapshot": version.snapshot}
         copy = zarr.create_group(draft, zarr_format=3, attributes=attrs)
-        for name, array in root.arrays():
+        for name, array in version.arrays().items():
             _copy(name, array, copy, frames, location.uri)
         with warnings.catch_warnings():  # known to readers of Zarr v3, not yet in its specification
             warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
@@ -69,6 +69,14 @@ def export_zarr(
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return target
+
+
+def published_frames(version: Version) -> np.ndarray:
+    """Places along the stored time axis that are published for all members."""
+    flags = version.array("qc_flag")
+    with reading(flags, (slice(None), slice(None)), version.where):
+        hidden = np.asarray(flags[:, :]) & NOT_PUBLISHED
+    return np.flatnonzero((hidden == 0).all(axis=0))
 
 
 def _copy(

@@ -22,6 +22,9 @@ from stvd.product.spec import ProductSpec
 
 LEDGER = "ledger"
 RECORDS = "ledger/records"
+NO_RECORD = ""
+ABSENT_RECORD = "?"
+"""What Zarr gives for records that are not in the store; never written."""
 SUMMARY = ("model", "model_version", "model_digest", "device", "precision", "threads", "seed")
 """What the ledger shows of the provenance, where it is there; the commit holds all of it."""
 
@@ -74,9 +77,8 @@ def read_ledger(group: zarr.Group, snapshot: str) -> dict[str, LedgerEntry]:
     ----------
     group : root of the product at `snapshot`
     """
-    records = np.asarray(stored_array(group, RECORDS)[:])
-    entries = (LedgerEntry.model_validate_json(str(text)) for text in records.ravel() if text)
-    return {entry.partition: _located(entry, snapshot) for entry in entries}
+    texts = np.asarray(stored_array(group, RECORDS)[:])
+    return {entry.partition: entry for entry in _entries(texts, snapshot)}
 
 
 def read_cell(group: zarr.Group, cell: int, snapshot: str) -> list[LedgerEntry]:
@@ -84,9 +86,7 @@ def read_cell(group: zarr.Group, cell: int, snapshot: str) -> list[LedgerEntry]:
     array = stored_array(group, RECORDS)
     if cell >= array.shape[0]:
         return []
-    texts = np.asarray(array[cell, :])
-    entries = (LedgerEntry.model_validate_json(str(text)) for text in texts if text)
-    return [_located(entry, snapshot) for entry in entries]
+    return _entries(np.asarray(array[cell, :]), snapshot)
 
 
 def write_entry(group: zarr.Group, spec: ProductSpec, entry: LedgerEntry) -> None:
@@ -108,5 +108,9 @@ def complete_previous(
             write_entry(group, spec, entry)
 
 
-def _located(entry: LedgerEntry, snapshot: str) -> LedgerEntry:
-    return entry if entry.snapshot else entry.model_copy(update={"snapshot": snapshot})
+def _entries(texts: np.ndarray, snapshot: str) -> list[LedgerEntry]:
+    """Records that are there; one without a snapshot belongs to the one being read."""
+    if (texts == ABSENT_RECORD).any():
+        raise ValueError("records are missing from the store")
+    entries = [LedgerEntry.model_validate_json(text) for text in map(str, texts.ravel()) if text]
+    return [e if e.snapshot else e.model_copy(update={"snapshot": snapshot}) for e in entries]

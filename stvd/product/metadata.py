@@ -13,6 +13,8 @@ from stvd.product.spec import ProductSpec
 
 NOT_PUBLISHED = 1
 """Bit of `qc_flag`."""
+ABSENT_FLAG = 255
+"""What Zarr gives for flags that are not in the store; never written."""
 
 GRID_ATTRS: dict[str, dict[str, str]] = {
     "lat": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"},

@@ -9,17 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import icechunk
 import xarray as xr
 import zarr
 
 from stvd.partition import Partition
-from stvd.product.arrays import stored_array
 from stvd.product.branch import commit, move_main, temporary_branch
 from stvd.product.checksums import content_digest, stored_checksums
 from stvd.product.claim import Claim
 from stvd.product.creation import create
-from stvd.product.damage import reading
 from stvd.product.errors import (
     DamagedProduct,
     NotPublished,
@@ -27,7 +24,7 @@ from stvd.product.errors import (
     ProductMismatch,
     ProductNotFound,
 )
-from stvd.product.ledger import RECORDS, LedgerEntry, complete_previous, read_ledger
+from stvd.product.ledger import LedgerEntry, complete_previous
 from stvd.product.metadata import Static, static_variables
 from stvd.product.spec import NAME, ProductSpec, differences
 from stvd.product.storage import MAIN, Location, StorageOptions
@@ -36,8 +33,8 @@ from stvd.product.template import (
     grow_pr,
     grow_records,
     stored_differences,
-    stored_spec,
 )
+from stvd.product.version import Version
 from stvd.product.writer import PartitionWriter
 
 
@@ -94,15 +91,8 @@ class Product:
             If there is none.
         """
         location = Location.parse(uri, storage)
-        root = _root(location.open().readonly_session(MAIN))
-        try:
-            spec = stored_spec(root)
-        except KeyError as error:
-            raise ProductNotFound(
-                f"The Icechunk repository at {location.uri} holds no stvd product."
-            ) from error
-        area = stored_array(root, "areacella")
-        return cls(location, spec, area.shape)
+        version = Version.open(location)
+        return cls(location, version.spec(), version.array("areacella").shape)
 
     @staticmethod
     def exists(uri: str | Path, *, storage: StorageOptions | None = None) -> bool:
@@ -124,11 +114,7 @@ class Product:
 
     def ledger(self) -> dict[str, LedgerEntry]:
         """What is published, by partition id, in order of time and member."""
-        session = self._location.open().readonly_session(MAIN)
-        root = _root(session)
-        records = stored_array(root, RECORDS)
-        with reading(records, (slice(None), slice(None)), self.uri):
-            return read_ledger(root, session.snapshot_id)
+        return Version.open(self._location).ledger()
 
     @contextlib.contextmanager
     def write(
@@ -165,7 +151,7 @@ class Product:
         target = self._target(partition)
         repo = self._location.open()
         head = repo.lookup_branch(MAIN)
-        claim = Claim.make(repo, target, fingerprint, parts or {}, replace, head)
+        claim = Claim.make(target, fingerprint, parts or {}, replace, head)
         writer = PartitionWriter(claim, scratch)
         try:
             yield writer
@@ -184,7 +170,7 @@ class Product:
         """
         entry = self._entry(partition_id)
         target = self._target(Partition.from_id(self.spec.source, partition_id))
-        pr = stored_array(_root(self._location.open().readonly_session(MAIN)), "pr")
+        pr = Version.open(self._location).array("pr")
         if content_digest(stored_checksums(pr, target)) != entry.content:
             raise DamagedProduct(
                 f"Partition {partition_id} of {self.uri} is not what was written at "
@@ -285,11 +271,7 @@ class Product:
     def _assert_is(self, spec: ProductSpec, static: dict[str, Static]) -> None:
         found = differences(self.spec, spec)
         if not found:
-            root = _root(self._location.open().readonly_session(MAIN))
-            found = stored_differences(root, self.spec, static)
+            version = Version.open(self._location)
+            found = stored_differences(version.root, self.spec, static)
         if found:
             raise ProductMismatch(self.uri, found)
-
-
-def _root(session: icechunk.Session) -> zarr.Group:
-    return zarr.open_group(session.store, mode="r")

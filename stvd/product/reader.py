@@ -8,7 +8,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import icechunk
 import numpy as np
 import xarray as xr
 import zarr
@@ -16,13 +15,13 @@ from dask.base import tokenize
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from stvd.product.arrays import dimensions, stored_array
-from stvd.product.damage import Index, chunk_name, reading
-from stvd.product.errors import DamagedProduct, NotPublished
+from stvd.product.arrays import dimensions
+from stvd.product.damage import Index, chunk_name, is_absent, reading
+from stvd.product.errors import DamagedProduct
 from stvd.product.metadata import NOT_PUBLISHED, seconds
 from stvd.product.spec import ProductSpec
-from stvd.product.storage import MAIN, Location, StorageOptions
-from stvd.product.template import stored_spec
+from stvd.product.storage import Location, StorageOptions
+from stvd.product.version import Version
 
 DASK_CHUNK_BYTES = 128 * 2**20
 
@@ -61,14 +60,17 @@ def open_product(
         the chunk. What is damaged is never returned as NaN.
     """
     location = Location.parse(uri, storage)
-    session = open_session(location, tag, snapshot)
-    root = zarr.open_group(session.store, mode="r")
-    spec = stored_spec(root)
-    ds = _variables(root, location.uri)
-    _assert_time(ds, spec, location.uri)
+    version = Version.open(location, tag=tag, snapshot=snapshot)
+    spec = version.spec()
     wanted = range(spec.members) if members is None else members
+    if not 0 <= wanted.start < wanted.stop <= spec.members:
+        raise ValueError(
+            f"members {wanted.start}-{wanted.stop} are not among the {spec.members} of {uri}"
+        )
+    ds = _variables(version)
+    _assert_time(ds, spec, location.uri)
     published = (ds["qc_flag"].values & NOT_PUBLISHED) == 0
-    pr = stored_array(root, "pr")
+    pr = version.array("pr")
     checked = CheckedArray(pr, location.uri, published)
     ds["pr"] = (dimensions(pr), indexing.LazilyIndexedArray(checked), dict(pr.attrs))
     ds = ds.isel(member=slice(wanted.start, wanted.stop))
@@ -76,7 +78,7 @@ def open_product(
         ds = ds.isel(
             time=_compact(np.flatnonzero(published[wanted.start : wanted.stop].all(axis=0)))
         )
-    ds.attrs = dict(root.attrs) | {"product_snapshot": session.snapshot_id}
+    ds.attrs = dict(version.root.attrs) | {"product_snapshot": version.snapshot}
     with warnings.catch_warnings():  # years that datetime64 cannot hold become cftime
         warnings.simplefilter("ignore", xr.SerializationWarning)
         ds = xr.decode_cf(ds, decode_coords="all")
@@ -86,7 +88,7 @@ def open_product(
             None  # in a NetCDF copy too, coordinates are never missing
         )
     sizes = chunks or dask_chunks(pr, ds["pr"].sizes)
-    name = tokenize(location.uri, session.snapshot_id, wanted, unpublished, dict(sizes))
+    name = tokenize(location.uri, version.snapshot, wanted, unpublished, dict(sizes))
     ds["pr"] = ds["pr"].variable.chunk(sizes, name=f"pr-{name}")
     return _selectable(ds)
 
@@ -104,7 +106,8 @@ class CheckedArray(BackendArray):
 
     Parameters
     ----------
-    published : bool, shape (member, time), for the samples: where a value must be
+    published : bool, shape (member, time), for the samples: where a value must be; elsewhere NaN
+        is right. None: a value must be everywhere
     """
 
     def __init__(
@@ -124,25 +127,26 @@ class CheckedArray(BackendArray):
         key = tuple(_compact(k) if isinstance(k, np.ndarray) else k for k in key)
         with reading(self.array, key, self.where):
             values = np.asarray(self.array.oindex[key])
-        if self.published is not None and np.isnan(values).any():
-            self._assert_only_unpublished(key, values)
+        absent = is_absent(self.array, values)
+        if absent.any():
+            self._assert_only_unpublished(key, absent)
         return values
 
-    def _assert_only_unpublished(self, key: tuple[Index, ...], values: np.ndarray) -> None:
-        """Raise if a published value is NaN."""
+    def _assert_only_unpublished(self, key: tuple[Index, ...], absent: np.ndarray) -> None:
+        """Raise if a value is absent that must be there."""
         whole = tuple(slice(k, k + 1) if isinstance(k, int | np.integer) else k for k in key)
         positions = [np.arange(n)[k] for n, k in zip(self.shape, whole, strict=True)]
-        missing = np.isnan(values).reshape([len(p) for p in positions])
-        assert self.published is not None
-        expected = self.published[np.ix_(positions[0], positions[1])]
-        lost = missing & expected.reshape(expected.shape + (1,) * (missing.ndim - 2))
+        lost = absent.reshape([len(p) for p in positions])
+        if self.published is not None:
+            expected = self.published[np.ix_(positions[0], positions[1])]
+            lost = lost & expected.reshape(expected.shape + (1,) * (lost.ndim - 2))
         if lost.any():
             first = np.argwhere(lost)[0]
             at = [int(p[k]) for p, k in zip(positions, first, strict=True)]
             place = [k // n for k, n in zip(at, self.array.chunks, strict=True)]
             raise DamagedProduct(
-                f"{chunk_name(self.array, place)} of {self.where} is published but is not in the "
-                "store. Sample the partition anew (replace) or open an earlier snapshot."
+                f"{chunk_name(self.array, place)} of {self.where} was published and is not in the "
+                "store. Sample its partition anew (replace) or open an earlier snapshot."
             )
 
 
@@ -157,35 +161,13 @@ def dask_chunks(pr: zarr.Array[Any], sizes: Mapping[Any, int]) -> dict[Any, int]
     return {dim: min(size, max(1, sizes[dim])) for dim, size in shard.items()}
 
 
-def published_frames(root: zarr.Group, members: range | None = None) -> np.ndarray:
-    """Places along the stored time axis that are published for all of `members`, or of all."""
-    flags = stored_array(root, "qc_flag")
-    wanted = slice(None) if members is None else slice(members.start, members.stop)
-    return np.flatnonzero(((np.asarray(flags[wanted]) & NOT_PUBLISHED) == 0).all(axis=0))
-
-
-def open_session(location: Location, tag: str | None, snapshot: str | None) -> icechunk.Session:
-    """A reading session at a tag, a snapshot or, with neither, the current version."""
-    if tag is not None and snapshot is not None:
-        raise ValueError("give a tag or a snapshot, not both")
-    repo = location.open()
-    if tag is None and snapshot is None:
-        return repo.readonly_session(MAIN)
-    try:
-        return repo.readonly_session(tag=tag, snapshot_id=snapshot)
-    except icechunk.IcechunkError as error:
-        what = f"tag {tag}" if tag is not None else f"snapshot {snapshot}"
-        tags = ", ".join(sorted(repo.list_tags())) or "none"
-        raise NotPublished(f"{location.uri} has no {what}. Tags: {tags}.") from error
-
-
-def _variables(root: zarr.Group, where: str) -> xr.Dataset:
+def _variables(version: Version) -> xr.Dataset:
     """All variables but the samples, read when used; those along time at once."""
     variables = {}
-    for name, array in root.arrays():
+    for name, array in version.arrays().items():
         if name != "pr":
             dims = dimensions(array)
-            data: Any = indexing.LazilyIndexedArray(CheckedArray(array, where))
+            data: Any = indexing.LazilyIndexedArray(CheckedArray(array, version.where))
             variable = xr.Variable(dims, data, dict(array.attrs))
             variables[name] = variable.load() if "time" in dims else variable
     return xr.Dataset(variables)

@@ -9,8 +9,9 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from stvd.product.arrays import stored_array
-from stvd.product.ledger import LEDGER, RECORDS
+from stvd.product.ledger import ABSENT_RECORD, LEDGER, NO_RECORD, RECORDS
 from stvd.product.metadata import (
+    ABSENT_FLAG,
     NOT_PUBLISHED,
     Static,
     global_attrs,
@@ -26,6 +27,7 @@ CELLS_A_CHUNK = 32
 """Cells of time in a chunk of `time`, `qc_flag` and the ledger: few to read, small to write."""
 CELLS_A_MANIFEST = 64
 STATIC_CHUNK = 1024
+ABSENT_TIME = -(2**63)
 CHECKED = ZstdCodec(level=1, checksum=True)
 """Compression of everything stored: a flipped bit is an error, never a wrong number."""
 
@@ -43,6 +45,7 @@ def write_template(
             dtype=variable.values.dtype,
             chunks=chunks,
             compressors=[CHECKED],
+            fill_value=absent_value(variable.values),
             dimension_names=variable.dims,
             attributes=variable.attrs,
         )
@@ -58,7 +61,7 @@ def write_template(
         dtype=str,
         chunks=(CELLS_A_CHUNK, spec.members),
         compressors=[CHECKED],
-        fill_value="",
+        fill_value=ABSENT_RECORD,
         dimension_names=("cell", "member"),
     )
 
@@ -93,24 +96,31 @@ def growing_arrays(spec: ProductSpec, static: dict[str, Static]) -> dict[str, di
         },
         "time": along_time(
             "int64",
-            0,
+            ABSENT_TIME,
             (frames,),
             shape=(0,),
             dimension_names=("time",),
             attributes=time_attrs(spec.axis),
         ),
         "time_bnds": along_time(
-            "int64", 0, (frames, 2), shape=(0, 2), dimension_names=("time", "bnds")
+            "int64", ABSENT_TIME, (frames, 2), shape=(0, 2), dimension_names=("time", "bnds")
         ),
         "qc_flag": along_time(
             "uint8",
-            NOT_PUBLISHED,
+            ABSENT_FLAG,
             (spec.members, frames),
             shape=(spec.members, 0),
             dimension_names=("member", "time"),
             attributes=qc_attrs(),
         ),
     }
+
+
+def absent_value(values: np.ndarray) -> Any:
+    """A number that does not occur in `values`: read back, it means that a chunk is not there."""
+    if values.dtype.kind != "f":
+        return int(np.iinfo(values.dtype).min)
+    return 9.96921e36 if np.isnan(values).any() else np.nan
 
 
 def grow_pr(root: zarr.Group, spec: ProductSpec, cells: int) -> None:
@@ -134,26 +144,16 @@ def grow_records(root: zarr.Group, spec: ProductSpec, cells: int) -> None:
     bounds.resize((new, 2))
     bounds[old:] = ends
     flags.resize((spec.members, new))
+    flags[:, old:] = NOT_PUBLISHED
+    first = records.shape[0]
     records.resize((cells, spec.members))
+    records[first:] = NO_RECORD
 
 
-def stored_spec(root: zarr.Group) -> ProductSpec:
-    """The declaration of the product that `root` holds.
-
-    Raises
-    ------
-    KeyError
-        If it holds no product.
-    ValueError
-        If another version of the schema wrote it.
-    """
+def declaration(root: zarr.Group) -> tuple[object, dict[str, Any]]:
+    """Schema and fields of the product's declaration; `KeyError` if there is none."""
     attrs = dict(root[LEDGER].attrs)
-    if attrs.get("schema") != SCHEMA:
-        raise ValueError(
-            f"the product has schema {attrs.get('schema')}, this version of stvd reads schema "
-            f"{SCHEMA}: use the version that wrote it"
-        )
-    return ProductSpec.model_validate(attrs["spec"])
+    return attrs["schema"], dict(attrs["spec"])  # type: ignore[arg-type]
 
 
 def stored_differences(

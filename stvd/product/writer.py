@@ -104,7 +104,7 @@ class PartitionWriter:
         location = self._target.location
         repo = location.open()
         base = repo.lookup_branch(MAIN)
-        self._claim.assert_unchanged(repo, base)
+        self._claim.assert_unchanged(base)
         name = f"{entry.partition}.{entry.token[:8]}"
         with temporary_branch(repo, location, name, base) as branch:
             draft = Draft(self._target, repo, branch, entry, record)
@@ -113,7 +113,7 @@ class PartitionWriter:
                 for attempt in range(ATTEMPTS):
                     head = repo.lookup_branch(MAIN)
                     if head != draft.parent:
-                        self._claim.assert_unchanged(repo, head)
+                        self._claim.assert_unchanged(head)
                         snapshot = draft.move_to(head, self._samples)
                     if move_main(repo, head, snapshot):
                         return CommitRef(
