@@ -26,7 +26,8 @@ class Recipe(BaseModel):
     description : what the checkpoint is for, in a sentence
     sources : coarse sources of the catalog that have truth, or files; one event each
     predictors : coarse variables beside `pr`
-    statics : fixed fine fields, `orog` and `land_fraction`
+    statics : fixed fine fields: `orog`, `land_fraction`, and `areacella`, which tells a model that serves
+        several grid spacings which one it is on
     preset : size of the model
     window : frames sampled jointly
     training : of the loop
@@ -38,7 +39,7 @@ class Recipe(BaseModel):
     description: str = ""
     sources: tuple[str, ...] = Field(min_length=1)
     predictors: tuple[str, ...] = ()
-    statics: tuple[Literal["orog", "land_fraction"], ...] = ()
+    statics: tuple[Literal["orog", "land_fraction", "areacella"], ...] = ()
     preset: Literal["tiny", "small", "paper"] = "small"
     window: int = Field(5, ge=1)
     training: TrainingConfig = TrainingConfig()
