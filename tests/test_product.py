@@ -41,6 +41,7 @@ from stvd.product import (
     open_product,
 )
 from stvd.product.layout import blocks, default_layout
+from stvd.product.storage import Location
 
 
 def state(product: Product) -> tuple[str, int]:
@@ -94,6 +95,33 @@ def test_there_is_no_product(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"No product can be made at .*other"):
         Product.create_or_open(tmp_path / "other", make_spec(), make_grid())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other"]
+
+
+def test_of_two_that_make_a_product_the_slower_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked before the other was done."""
+    first = make_product(tmp_path)
+    publish(first, cell(0))
+    monkeypatch.setattr(Product, "exists", lambda *_, **__: False)
+    assert list(make_product(tmp_path).ledger()) == [cell(0).id]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["product"]
+
+
+def test_a_product_on_an_object_store_is_made_once_and_finished_if_need_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed between making the repository and filling it, a run leaves it empty."""
+    store = icechunk.in_memory_storage()
+    monkeypatch.setattr(Location, "storage", lambda _: store)
+    icechunk.Repository.create(store)
+    uri = "s3://bucket/product"
+    assert not Product.exists(uri)
+    product = Product.create_or_open(uri, make_spec(), make_grid())
+    made = product.snapshot
+    monkeypatch.setattr(Product, "exists", lambda *_, **__: False)
+    assert Product.create_or_open(uri, make_spec(), make_grid()).snapshot == made
+    assert open_product(uri).sizes["time"] == 0
 
 
 NOON = TimeAxis(epoch="2000-01-01T12:00:00", step_seconds=10800)
@@ -409,7 +437,8 @@ def test_reserved_frames_stay_hidden(tmp_path: Path) -> None:
     publish(product, cell(0))
     product.reserve(range(95))  # to the end of cell 4
     after = product.snapshot
-    product.reserve(range(60))
+    for frames in (range(60), range(100)):
+        product.reserve(frames)
     assert product.snapshot == after
     assert open_product(product.uri).sizes["time"] == 20
     assert open_product(product.uri, unpublished=True).sizes["time"] == 100

@@ -12,6 +12,7 @@ from typing import Any
 import icechunk
 import numpy as np
 import pytest
+import zarr
 from filelock import FileLock
 from product_samples import CELL, KEY, cell, make_product, publish, samples
 
@@ -27,6 +28,8 @@ from stvd.product.branch import STALE_AFTER, delete_stale, move_main
 from stvd.product.draft import Draft
 from stvd.product.scratch import Scratch
 from stvd.product.storage import Location
+from stvd.product.verification import assert_extent_not_retracted
+from stvd.product.version import Version
 
 Staged = list[str]
 
@@ -279,6 +282,62 @@ def test_what_is_stored_wrongly_is_not_published(
         with pytest.raises(DamagedProduct, match=message):  # shard 3 begins at frame 30
             publish(product, cell(1))
     assert_holds(product, 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("stvd.product.draft.write_entry", "The record of partition 000020-000040_m000-002"),
+        ("icechunk.Session.merge", r"pr/c/0/2/0/0 of .* holds missing"),
+    ],
+    ids=["record", "samples"],
+)
+def test_a_commit_that_lacks_something_is_not_published(
+    step: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = make_product(tmp_path)
+    publish(product, cell(0))
+    product.reserve(range(2 * CELL))
+    with monkeypatch.context() as patch:
+        patch.setattr(step, lambda *_: None)
+        with pytest.raises(DamagedProduct, match=message):
+            publish(product, cell(1))
+    assert_holds(product, 0)
+
+
+def test_samples_lost_on_the_way_to_a_later_version_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = make_product(tmp_path)
+    product.reserve(range(2 * CELL))
+
+    def publish_other_and_lose() -> None:
+        publish(product, cell(1))
+        monkeypatch.setattr(icechunk.Session, "merge", lambda *_: None)
+
+    meanwhile(monkeypatch, publish_other_and_lose)
+    with pytest.raises(DamagedProduct, match="pr/c/0/0/0/0 is missing from commit"):
+        publish(product, cell(0))
+    assert_holds(product, 1)
+
+
+def test_published_frames_are_never_taken_back(tmp_path: Path) -> None:
+    product = make_product(tmp_path)
+    for number in range(2):
+        publish(product, cell(number))
+    published = product.snapshot
+    session = Location.parse(product.uri).open().writable_session("main")
+    flags = zarr.open_group(session.store, mode="r+")["qc_flag"]
+    assert isinstance(flags, zarr.Array)
+    flags[1, 7] = 1
+    session.commit("take a frame back")
+    before = Version.open(Location.parse(product.uri), snapshot=published)
+    after = Version.open(Location.parse(product.uri))
+    target = product._target(cell(1))
+    arguments = before.array("qc_flag"), after.array("qc_flag"), target
+    with pytest.raises(DamagedProduct, match="would take published frames out of"):
+        assert_extent_not_retracted(*arguments)
+    assert_extent_not_retracted(arguments[0], arguments[0], target)
 
 
 def test_a_full_disk_fails_the_partition_alone(

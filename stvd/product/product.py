@@ -13,6 +13,7 @@ import xarray as xr
 import zarr
 
 from stvd.partition import Partition
+from stvd.product.arrays import stored_array
 from stvd.product.branch import commit, move_main, temporary_branch
 from stvd.product.checksums import content_digest, stored_checksums
 from stvd.product.claim import Claim
@@ -204,11 +205,11 @@ class Product:
             ) as b:
                 session = repo.writable_session(b)
                 root = zarr.open_group(session.store, mode="r+")
+                if stored_array(root, "time").shape[0] >= cells * self.spec.cell_frames:
+                    return
                 complete_previous(root, self.spec, head, repo.lookup_snapshot(head).metadata)
                 grow_pr(root, self.spec, cells)
                 grow_records(root, self.spec, cells)
-                if not session.has_uncommitted_changes:
-                    return
                 message = f"reserve frames to {frames.stop} of {self.spec.name}"
                 snapshot = commit(repo, session, b, message, {"token": uuid.uuid4().hex})
                 if not move_main(repo, head, snapshot):
