@@ -21,6 +21,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import get_tracking_uri
 from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
 
 KEY = "stvd.key"
 _BATCH = 1000  # metrics that one request may hold
@@ -147,7 +148,11 @@ def _artifacts() -> str | None:
 def _flow_run() -> dict[str, str]:
     if not flow_run.id:
         return {}
-    return {"prefect.flow_run_id": str(flow_run.id), "prefect.flow_run_url": str(flow_run.ui_url)}
+    tags = {"prefect.flow_run_id": str(flow_run.id)}
+    # A server that lives as long as the run has no page to link to.
+    if (page := url_for("flow-run", flow_run.id)) is not None:
+        tags["prefect.flow_run_url"] = page
+    return tags
 
 
 def _name(key: str) -> str:
