@@ -22,7 +22,7 @@ from stvd.downscale import BatchPlan, Engine, downscale
 from stvd.fingerprint import digest_dataset, digest_parts, fingerprint
 from stvd.partition import Partition
 from stvd.plausibility import coarse_at, require_plausible
-from stvd.product import Product
+from stvd.product import AlreadyPublished, CommitRef, Product
 from stvd.production import Production
 from stvd.quality import check, cleaned, enforce
 from stvd.sampling import SamplerConfig
@@ -115,7 +115,7 @@ def produce(
 
     Parameters
     ----------
-    replace : sample it anew where another fingerprint stands
+    replace : sample it anew whatever stands there, another fingerprint or a damaged partition
     origin : names of what asked for it, e.g. the flow run, for the provenance record
     progress : called with (windows done, windows in all)
 
@@ -134,19 +134,41 @@ def produce(
     card = read_card(production.checkpoint)
     parts = identity(production, partition, card)
     key = fingerprint(**parts)
-    grid = production.source.grid()
     product = Product.create_or_open(
-        production.product, production.spec, grid, storage=production.storage
+        production.product,
+        production.spec,
+        production.source.grid(),
+        storage=production.storage,
     )
     standing = product.ledger().get(partition.id)
-    if standing is not None and standing.fingerprint == key:
+    if standing is not None and standing.fingerprint == key and not replace:
         return _outcome(production, partition, key, standing.snapshot, False, start)
 
+    try:
+        reference = _sample(production, partition, product, card, parts, replace, origin, progress)
+    except AlreadyPublished:  # by another run, while this one sampled
+        standing = product.ledger()[partition.id]
+        return _outcome(production, partition, key, standing.snapshot, False, start)
+    return _outcome(production, partition, key, reference.snapshot, True, start)
+
+
+def _sample(
+    production: Production,
+    partition: Partition,
+    product: Product,
+    card: Card,
+    parts: Mapping[str, Any],
+    replace: bool,
+    origin: Mapping[str, str] | None,
+    progress: Callable[[int, int], None] | None,
+) -> CommitRef:
+    start = time.perf_counter()
     engine = Engine(device=production.device).resolve()
     checkpoint = _load(production.checkpoint, card.digest)
-    coarse = _input(production, partition)
+    coarse, grid = _input(production, partition), production.source.grid()
+    key, digests = fingerprint(**parts), digest_parts(parts)
     plan: BatchPlan | None = None
-    with product.write(partition, key, replace=replace, parts=digest_parts(parts)) as writer:
+    with product.write(partition, key, replace=replace, parts=digests) as writer:
         for block in downscale(
             checkpoint,
             coarse,
@@ -168,10 +190,9 @@ def produce(
             writer.put(block.frames, block.members, block.pr)
             plan = block.plan
         seconds = time.perf_counter() - start
-        reference = writer.commit(
+        return writer.commit(
             provenance(production, parts, card, engine, plan, seconds) | dict(origin or {})
         )
-    return _outcome(production, partition, key, reference.snapshot, True, start)
 
 
 def provenance(

@@ -235,6 +235,34 @@ def test_implausible_samples_are_not_published(tmp_path, source, checkpoint, mon
     assert Product.open(how.product).snapshot == before
 
 
+def test_a_partition_that_another_run_published_meanwhile_is_not_an_error(
+    tmp_path, source, checkpoint, monkeypatch
+):
+    import stvd.generate
+
+    def overtaken(*args, **options):
+        monkeypatch.setattr(stvd.generate, "downscale", downscale)
+        assert produce(how, cell).published
+        yield from downscale(*args, **options)
+
+    downscale = stvd.generate.downscale
+    how = production(tmp_path / "product", source, checkpoint)
+    cell = how.plan()[0].partition
+    monkeypatch.setattr(stvd.generate, "downscale", overtaken)
+    outcome = produce(how, cell)
+    assert not outcome.published
+    assert outcome.snapshot == Product.open(how.product).ledger()[cell.id].snapshot
+
+
+def test_replacing_repairs_a_partition_with_the_same_numbers(tmp_path, source, checkpoint):
+    how = production(tmp_path / "product", source, checkpoint)
+    run(how)
+    before, snapshot = rain(how), Product.open(how.product).snapshot
+    assert produce(how, how.plan()[1].partition, replace=True).published
+    assert Product.open(how.product).snapshot != snapshot
+    assert np.array_equal(rain(how), before)
+
+
 def test_a_model_that_does_not_fit_is_refused_before_work(tmp_path, source, checkpoint):
     how = production(tmp_path / "product", source, checkpoint)
     with pytest.raises(CheckpointError, match="is no checkpoint"):
