@@ -16,6 +16,7 @@ import torch
 import xarray as xr
 from pydantic import BaseModel, ConfigDict
 
+from stvd.allocation import keep_freed_memory
 from stvd.checkpoint import Card, Checkpoint, read_card
 from stvd.contract import Finding
 from stvd.downscale import BatchPlan, Engine, downscale
@@ -163,6 +164,7 @@ def _sample(
     progress: Callable[[int, int], None] | None,
 ) -> CommitRef:
     start = time.perf_counter()
+    keep_freed_memory()
     engine = Engine(device=production.device).resolve()
     checkpoint = _load(production.checkpoint, card.digest)
     coarse, grid = _input(production, partition), production.source.grid()
