@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,8 @@ def demo(
         report = standing(how, Settings())
         again = report is not None
         if report is None:
+            when = how.axis.period(how.source.info.frames)
+            console.print(f"Downscaling {how.source.name}, {when}, with {how.checkpoint}")
             from flows.demo import demo as flow
 
             report = flow(source=source, members=members, product=product, checkpoint=checkpoint)
@@ -329,6 +332,8 @@ def _told(*, quiet: bool = True) -> Iterator[None]:
     """Tell of the work as it goes, and of an error in a sentence instead of a traceback."""
     if quiet and not state["verbose"]:  # our own lines say enough
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    # 0 / 0 of cells where it never rained is meant to be missing.
+    warnings.filterwarnings("ignore", "invalid value encountered in divide", RuntimeWarning)
     reap()  # a server that a killed run left behind holds its database
     handler: logging.Handler = logging.StreamHandler(sys.stdout)
     if console.is_terminal:
