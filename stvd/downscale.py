@@ -36,7 +36,6 @@ class Engine(BaseModel):
     device : `auto` takes CUDA, then Apple's MPS, then the CPU
     precision : `auto` takes bfloat16 where the device computes in it
     memory_gib : budget of a batch; None takes a quarter of the memory of the CPU, 0.6 of a GPU's
-    compile : compile the denoiser (worth its minutes on CUDA only)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +43,6 @@ class Engine(BaseModel):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     memory_gib: float | None = Field(None, gt=0)
-    compile: bool = False
 
     def resolve(self) -> Engine:
         """The same with every `auto` decided.
@@ -69,7 +67,7 @@ class Engine(BaseModel):
         if precision == "auto":
             precision = "bfloat16" if _computes_bfloat16(device) else "float32"
         memory = self.memory_gib or _memory_bytes(device) / 2**30
-        return Engine(device=device, precision=precision, memory_gib=memory, compile=self.compile)
+        return Engine(device=device, precision=precision, memory_gib=memory)
 
 
 def _computes_bfloat16(device: str) -> bool:
@@ -235,9 +233,6 @@ class _Run:
                 f"a circle of {self.shape[1]} cells cannot be padded: the model needs a multiple of "
                 f"{self.network.multiple}"
             )
-        self.denoise = (
-            torch.compile(self.network.denoise) if engine.compile else self.network.denoise
-        )
 
     def read(self, frames: range) -> Tensor:
         """Coarse fields, shape (tile, time, variable, y, x)."""
@@ -323,7 +318,7 @@ class _Run:
 
         def denoiser(noisy: Tensor, log_snr: Tensor) -> Tensor:
             levels = log_snr.to(noisy).expand(noisy.shape[:2])
-            return self.denoise(noisy, levels, shared).float()
+            return self.network.denoise(noisy, levels, shared).float()
 
         residual = self.sampler.sample(denoiser, noise)
         y = (shared.mean.float() + residual)[:, :, 0, : self.shape[0], : self.shape[1]]

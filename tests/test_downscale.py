@@ -103,6 +103,30 @@ def test_another_batch_plan_agrees_within_the_tolerance(checkpoint):
     assert np.abs(one - many).max() <= 1e-4 * one.std()
 
 
+def test_a_batch_that_does_not_fit_is_tried_smaller_and_the_plan_told(checkpoint, monkeypatch):
+    import stvd.downscale
+
+    sample_pairs = stvd.downscale._Run.sample_pairs
+
+    def small_memory(self, pairs, members, plan):
+        if plan.pairs * plan.members > 1:
+            raise torch.OutOfMemoryError("too large")
+        return sample_pairs(self, pairs, members, plan)
+
+    whole = sample(checkpoint, range(12))
+    monkeypatch.setattr(stvd.downscale._Run, "sample_pairs", small_memory)
+    coarse, grid = source(range(12))
+    blocks = list(
+        downscale(
+            checkpoint, coarse, grid, frames=range(12), members=range(3), seed=7, engine=ENGINE,
+            sampler=SAMPLER,
+        )
+    )  # fmt: skip
+    assert {block.plan for block in blocks} == {BatchPlan(1, 1)}
+    small = np.concatenate([block.pr for block in blocks], axis=1)
+    assert np.abs(small - whole).max() <= 1e-4 * whole.std()
+
+
 def test_seed_and_member_change_the_sample_and_nothing_else_does(checkpoint):
     first = sample(checkpoint, range(3))
     assert np.array_equal(first, sample(checkpoint, range(3)))

@@ -79,19 +79,6 @@ def test_gradient_of_the_loss_reaches_the_mean_downscaler():
     assert not [n for n in without if n.startswith("mean.") and not n.endswith("bias")]
 
 
-def test_invalid_cells_do_not_count():
-    network = shaken(preset("tiny", 1))
-    target, x = draw(1, 5, 1, 16, 16), draw(1, 5, 1, 16, 16, seed=1)
-    valid = torch.ones_like(target)
-    valid[..., :4] = 0
-    noise = draw(1, 5, 1, 16, 16, seed=2)
-    noise[..., :4] = 0
-    level = torch.full((1, 5), 0.5)
-    whole = network.loss(target, x, time=level, noise=noise)
-    part = network.loss(target, x, time=level, noise=noise, valid=valid)
-    assert part != whole
-
-
 @pytest.mark.parametrize("window", [1, 3, 5, 20])
 def test_any_number_of_frames_and_shape(window):
     network = shaken(preset("tiny", 3, window=window))
@@ -155,7 +142,7 @@ def test_published_configuration_has_the_published_size():
     millions = [
         sum(p.numel() for p in n.parameters()) / 1e6 for n in (network.mean, network.denoiser)
     ]
-    assert millions == pytest.approx([17.33, 22.66], rel=0.3)
+    assert millions == pytest.approx([17.33, 22.66], rel=0.1)
 
 
 def test_the_strided_convolution_is_a_pixel_unshuffle_and_a_pointwise_one():

@@ -28,11 +28,11 @@ def test_many_steps_keep_the_variance(solver, variance):
     assert variance_kept(solver, 800, variance) == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize("variance", [0.3, 1.0, 3.0])
-def test_ten_calls_of_the_second_order_solver_beat_thirty_of_ddim(variance):
-    second = abs(variance_kept("dpmpp2m", 10, variance) - 1)
-    first = abs(variance_kept("ddim", 30, variance) - 1)
-    assert second < 0.07 < 0.1 < first
+@pytest.mark.parametrize("variance", [0.03, 0.1, 0.3, 1.0, 3.0])
+def test_ten_calls_of_the_second_order_solver_keep_what_thirty_of_ddim_lose(variance):
+    assert 0.95 < variance_kept("dpmpp2m", 10, variance) < 1.07
+    assert 0.62 < variance_kept("ddim", 10, variance) < 0.68
+    assert 0.84 < variance_kept("ddim", 30, variance) < 0.88
 
 
 def test_one_step_is_the_mean():

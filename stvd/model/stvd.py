@@ -133,9 +133,8 @@ class STVD(nn.Module):
         *,
         time: Tensor,
         noise: Tensor,
-        valid: Tensor | None = None,
     ) -> Tensor:
-        """‖v − M(r_n, n, c)‖² of the residual r = y − μ(x), averaged over valid cells.
+        """‖v − M(r_n, n, c)‖² of the residual r = y − μ(x), averaged over cells.
 
         The gradient reaches μ through r_n, through v and through the conditioning.
 
@@ -145,7 +144,6 @@ class STVD(nn.Module):
         inputs : Tensor, shape (batch, time, c, y, x), x
         time : Tensor, shape (batch, time), diffusion time of each frame in (0, 1)
         noise : Tensor like `target`, standard normal
-        valid : Tensor like `target`, 1 where the target counts, else 0
         """
         condition = self.condition(inputs)
         residual = target - condition.mean.float()
@@ -154,7 +152,4 @@ class STVD(nn.Module):
         alpha, sigma = alpha_sigma(level)
         noisy = alpha * residual + sigma * noise
         error = velocity(residual, noise, level) - self.denoise(noisy, log_snr, condition).float()
-        square = error**2
-        if valid is None:
-            return square.mean()
-        return (square * valid).sum() / valid.sum().clamp_min(1)
+        return (error**2).mean()
