@@ -186,7 +186,12 @@ def read_card(folder: str | Path) -> Card:
 
 
 def _digest(weights_sha256: str, model: ModelConfig, channels: Channels) -> str:
-    content = [weights_sha256, model.model_dump(mode="json"), channels.model_dump(mode="json")]
+    # Without defaults: an option that is added later leaves the digest of older checkpoints alone.
+    content = [
+        weights_sha256,
+        model.model_dump(mode="json", exclude_defaults=True),
+        channels.model_dump(mode="json", exclude_defaults=True),
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -32,6 +32,8 @@ class Channels(BaseModel):
     statics : fixed fine fields (`orog`, `land_fraction`), in channel order
     scales : of every predictor and static
     factor : fine cells a coarse cell, in each direction
+    mask : tell the model where coarse precipitation is missing, by a channel that is 1 where it is
+        there and 0 where it is NaN; it follows the predictors
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +43,7 @@ class Channels(BaseModel):
     statics: tuple[str, ...] = ()
     scales: dict[str, Standard] = {}
     factor: int = 8
+    mask: bool = False
 
     @model_validator(mode="after")
     def _every_channel_has_a_scale(self) -> Channels:
@@ -56,10 +59,10 @@ class Channels(BaseModel):
 
     @property
     def channels(self) -> int:
-        return 1 + len(self.predictors) + len(self.statics)
+        return 1 + len(self.predictors) + self.mask + len(self.statics)
 
     def inputs(self, coarse: Tensor, statics: Tensor | None, *, periodic_x: bool) -> Tensor:
-        """Build x.
+        """Build x. Missing coarse values (NaN) enter as no rain, and as the mean of a predictor.
 
         Parameters
         ----------
@@ -76,7 +79,11 @@ class Channels(BaseModel):
             self.scales[name].forward(coarse[..., i + 1, :, :])
             for i, name in enumerate(self.predictors)
         ]
-        x = upsample(torch.stack(scaled, dim=-3), self.factor, periodic_x=periodic_x)
+        known = torch.stack(scaled, dim=-3).nan_to_num(nan=0.0)
+        x = upsample(known, self.factor, periodic_x=periodic_x)
+        if self.mask:
+            valid = coarse[..., :1, :, :].isfinite().to(x.dtype)
+            x = torch.cat([x, repeat_cells(valid, self.factor)], dim=-3)
         if not self.statics:
             return x
         assert statics is not None
@@ -88,6 +95,11 @@ class Channels(BaseModel):
         """Static fields, shape (..., static, y, x), physical units to scaled."""
         each = [self.scales[n].forward(statics[..., i, :, :]) for i, n in enumerate(self.statics)]
         return torch.stack(each, dim=-3)
+
+
+def repeat_cells(coarse: Tensor, factor: int) -> Tensor:
+    """Every coarse cell as `factor` × `factor` equal fine ones, shape (..., y · factor, x · factor)."""
+    return coarse.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
 
 
 def upsample(coarse: Tensor, factor: int, *, periodic_x: bool = False) -> Tensor:

@@ -11,11 +11,14 @@ import xarray as xr
 from torch import Tensor
 
 from stvd.conditioning import Channels, Standard, upsample
-from stvd.transforms import MM_PER_HOUR, RainTransform
+from stvd.transforms import MM_PER_HOUR, RainTransform, half_normal_knots
 
 _FITTING = (1 << 64) - 1  # the batch that scales are fitted on; no training comes that far
 HALO = 2
 """Coarse cells cut beyond a crop, so that its interpolation equals that of the whole field."""
+
+Crop = tuple[np.ndarray, np.ndarray | None, np.ndarray]
+"""Coarse with its halo (time, variable, y, x), statics (static, y, x) or None, truth (time, y, x)."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,21 @@ def spacing_km(grid: xr.Dataset) -> float:
 class Crops:
     """Random space-time crops of events.
 
-    A crop is used only if every cell of it is valid, and a crop with rain above 0.1 mm h-1 on less
-    than `wet_share` of its coarse cells only one time in ten.
+    A crop with rain above 0.1 mm h-1 on less than `wet_share` of its coarse cells is used only one time
+    in ten.
+
+    Parameters
+    ----------
+    events : with the same variables
+    window : frames of a crop
+    size : its side, fine cells
+    factor : fine cells a coarse cell
+    wet_share : see above
+    valid_share : least share of cells with data in truth and coarse input; 1 takes complete crops only
+    flips : mirror and transpose; right only without vectors among the channels
+    zoom : largest magnification. Half of the crops are then taken of a smaller piece, magnified by up to
+        `zoom` (uniform in its logarithm) by linear interpolation, and its blocks averaged anew: rain that is
+        smoother than the network that measured it. Needs precipitation to be the only input
     """
 
     events: Sequence[Event]
@@ -97,10 +113,17 @@ class Crops:
     size: int
     factor: int
     wet_share: float = 0.02
+    valid_share: float = 1.0
     flips: bool = False
+    zoom: float = 1.0
+
+    def __post_init__(self) -> None:
+        alone = all(e.coarse.shape[1] == 1 and e.statics is None for e in self.events)
+        if self.zoom > 1 and not alone:
+            raise ValueError("zoom magnifies rain alone: train without predictors and statics")
 
     def batch(self, seed: int, step: int, size: int) -> tuple[Tensor, Tensor | None, Tensor]:
-        """The batch of `step`, the same whenever it is asked for.
+        """The batch of `step`, the same whenever it is asked for. Missing values are NaN.
 
         Returns
         -------
@@ -121,44 +144,64 @@ class Crops:
             torch.from_numpy(np.stack(truth))[:, :, None],
         )
 
-    def _crop(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        cells = self.size // self.factor
+    def _crop(self, rng: np.random.Generator) -> Crop:
         for _ in range(10_000):
             event = self.events[int(rng.integers(len(self.events)))]
-            frames, _, ny, nx = event.coarse.shape
-            t = int(rng.integers(frames - self.window + 1))
-            j = int(rng.integers(ny - cells + 1))
-            i = int(rng.integers(nx if event.periodic_x else nx - cells + 1))
-            rows = np.clip(np.arange(j - HALO, j + cells + HALO), 0, ny - 1)
-            columns = np.arange(i - HALO, i + cells + HALO)
-            columns = columns % nx if event.periodic_x else np.clip(columns, 0, nx - 1)
-            coarse = event.coarse[t : t + self.window][:, :, rows][..., columns]
-            wet = (coarse[:, 0] > 0.1 * MM_PER_HOUR).mean()
-            dry = wet < self.wet_share and rng.random() > 0.1
-            if dry or not np.isfinite(coarse).all():
-                continue
-            y = slice(j * self.factor, (j + cells) * self.factor)
-            x = np.arange(i * self.factor, (i + cells) * self.factor) % event.truth.shape[-1]
-            truth = event.truth[t : t + self.window, y][..., x]
-            if not np.isfinite(truth).all():
-                continue
-            fixed = None if event.statics is None else event.statics[:, y][..., x]
-            return self._flipped(rng, coarse, fixed, truth)
+            t = int(rng.integers(len(event.truth) - self.window + 1))
+            if self.zoom > 1 and rng.random() < 0.5:
+                crop = self._magnified(rng, event, slice(t, t + self.window))
+            else:
+                crop = self._cut(rng, event, slice(t, t + self.window))
+            if crop is not None and self._wanted(rng, crop):
+                return self._flipped(rng, crop)
         raise ValueError(
             f"no valid crop of {self.size} × {self.size} cells and {self.window} frames was found in "
             f"{', '.join(e.name for e in self.events)}: use smaller crops"
         )
 
-    def _flipped(
-        self,
-        rng: np.random.Generator,
-        coarse: np.ndarray,
-        fixed: np.ndarray | None,
-        truth: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        """Mirror and transpose at random; right only without vectors among the channels."""
+    def _wanted(self, rng: np.random.Generator, crop: Crop) -> bool:
+        coarse, _, truth = crop
+        wet = (coarse[:, 0] > 0.1 * MM_PER_HOUR).mean()
+        if wet < self.wet_share and rng.random() > 0.1:
+            return False
+        valid = min(np.isfinite(field).mean() for field in (coarse, truth))
+        return bool(valid >= self.valid_share)
+
+    def _cut(self, rng: np.random.Generator, event: Event, frames: slice) -> Crop:
+        """As the event has it."""
+        cells, factor = self.size // self.factor, self.factor
+        ny, nx = event.coarse.shape[-2:]
+        j = int(rng.integers(ny - cells + 1))
+        i = int(rng.integers(nx if event.periodic_x else nx - cells + 1))
+        rows = np.clip(np.arange(j - HALO, j + cells + HALO), 0, ny - 1)
+        columns = np.arange(i - HALO, i + cells + HALO)
+        columns = columns % nx if event.periodic_x else np.clip(columns, 0, nx - 1)
+        y = slice(j * factor, (j + cells) * factor)
+        x = np.arange(i * factor, (i + cells) * factor) % event.truth.shape[-1]
+        fixed = None if event.statics is None else event.statics[:, y][..., x]
+        coarse = event.coarse[frames][:, :, rows][..., columns]
+        return coarse, fixed, event.truth[frames, y][..., x]
+
+    def _magnified(self, rng: np.random.Generator, event: Event, frames: slice) -> Crop | None:
+        """A smaller piece with its halo, magnified, and averaged over blocks; None where it does not fit."""
+        zoom = float(self.zoom ** rng.random())
+        wide = self.size + 2 * HALO * self.factor
+        side = int(np.ceil((wide - 1) / zoom)) + 1
+        ny, nx = event.truth.shape[-2:]
+        if side > min(ny, nx):
+            return None
+        j, i = int(rng.integers(ny - side + 1)), int(rng.integers(nx - side + 1))
+        piece = event.truth[frames, j : j + side, i : i + side]
+        at = np.arange(wide) / zoom
+        fine = _linear(_linear(piece, at, axis=1), at, axis=2)
+        cells = wide // self.factor
+        blocks = fine.reshape(-1, cells, self.factor, cells, self.factor).mean((2, 4))
+        edge = HALO * self.factor
+        return blocks[:, None], None, fine[:, edge:-edge, edge:-edge]
+
+    def _flipped(self, rng: np.random.Generator, crop: Crop) -> Crop:
         if not self.flips:
-            return coarse, fixed, truth
+            return crop
         up, right, swap = rng.random(3) < 0.5
 
         def turn(a: np.ndarray) -> np.ndarray:
@@ -166,41 +209,57 @@ class Crops:
             a = a[..., ::-1] if right else a
             return np.ascontiguousarray(a.swapaxes(-1, -2) if swap else a)
 
+        coarse, fixed, truth = crop
         return turn(coarse), None if fixed is None else turn(fixed), turn(truth)
 
 
+def _linear(field: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
+    """Linear interpolation at positions `at` (cells) along an axis."""
+    low = np.minimum(at.astype(int), field.shape[axis] - 2)
+    shape = [1] * field.ndim
+    shape[axis] = len(at)
+    share = (at - low).astype(np.float32).reshape(shape)
+    return field.take(low, axis) * (1 - share) + field.take(low + 1, axis) * share
+
+
 def fit_channels(
-    events: Sequence[Event],
+    crops: Crops,
     predictors: Sequence[str],
     statics: Sequence[str],
     *,
-    factor: int,
-    window: int,
-    size: int,
     seed: int,
     rain: RainTransform | None = None,
+    mask: bool = False,
 ) -> Channels:
     """Scale every channel by the statistics of the training events.
 
     Means and standard deviations of predictors and statics are over all their cells; the rain
-    transform's `s` is the standard deviation of the interpolation residual over 64 crops.
+    transform's `s` is the standard deviation of the interpolation residual over 64 crops, on which the
+    knots of a `quantile` transform are taken too.
     """
+    events = crops.events
     scales: dict[str, Standard] = {}
     for i, name in enumerate(predictors):
         scales[name] = _standard([e.coarse[:, i + 1] for e in events])
     for i, name in enumerate(statics):
         scales[name] = _standard([e.statics[i] for e in events if e.statics is not None])
+    coarse, _, truth = crops.batch(seed, _FITTING, 64)
     rain = (rain or RainTransform()).model_copy(update={"s": 1.0})
-    coarse, _, truth = Crops(events, window, size, factor).batch(seed, _FITTING, 64)
-    interpolated = upsample(rain.forward(coarse[:, :, :1]), factor)
-    edge = HALO * factor
+    if rain.kind == "quantile" and not rain.knots:
+        rates = truth[truth.isfinite()].numpy() / rain.c
+        rain = rain.model_copy(
+            update={"knots": half_normal_knots(rates, 0.1 * MM_PER_HOUR / rain.c)}
+        )
+    interpolated = upsample(rain.forward(coarse[:, :, :1]), crops.factor)
+    edge = HALO * crops.factor
     residual = rain.forward(truth) - interpolated[..., edge:-edge, edge:-edge]
     return Channels(
-        rain=rain.model_copy(update={"s": float(residual.std())}),
+        rain=rain.model_copy(update={"s": float(residual[residual.isfinite()].std())}),
         predictors=tuple(predictors),
         statics=tuple(statics),
         scales=scales,
-        factor=factor,
+        factor=crops.factor,
+        mask=mask,
     )
 
 

@@ -15,6 +15,7 @@ from stvd.conditioning import Channels
 from stvd.dataset import Event, fit_channels
 from stvd.model import preset
 from stvd.training import Progress, TrainingConfig, train
+from stvd.transforms import RainTransform
 
 
 class Recipe(BaseModel):
@@ -28,6 +29,8 @@ class Recipe(BaseModel):
     predictors : coarse variables beside `pr`
     statics : fixed fine fields: `orog`, `land_fraction`, and `areacella`, which tells a model that serves
         several grid spacings which one it is on
+    mask : tell the model where coarse rain is missing (`stvd.conditioning.Channels`)
+    transform : of rain; its scale and knots are fitted
     preset : size of the model
     window : frames sampled jointly
     training : of the loop
@@ -40,6 +43,8 @@ class Recipe(BaseModel):
     sources: tuple[str, ...] = Field(min_length=1)
     predictors: tuple[str, ...] = ()
     statics: tuple[Literal["orog", "land_fraction", "areacella"], ...] = ()
+    mask: bool = False
+    transform: RainTransform = RainTransform()
     preset: Literal["tiny", "small", "paper"] = "small"
     window: int = Field(5, ge=1)
     training: TrainingConfig = TrainingConfig()
@@ -80,13 +85,12 @@ def load_event(
 def fit(recipe: Recipe, events: list[Event], factor: int) -> Channels:
     """Scale the channels of a recipe by the statistics of its events."""
     return fit_channels(
-        events,
+        recipe.training.crops(events, recipe.window, factor),
         recipe.predictors,
         recipe.statics,
-        factor=factor,
-        window=recipe.window,
-        size=recipe.training.crop,
         seed=recipe.training.seed,
+        rain=recipe.transform,
+        mask=recipe.mask,
     )
 
 

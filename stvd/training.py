@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stvd.checkpoint import Checkpoint, GridContract, count_parameters, write_atomically
-from stvd.conditioning import Channels
+from stvd.conditioning import Channels, repeat_cells
 from stvd.dataset import HALO, Crops, Event
 from stvd.model import STVD, ModelConfig
 
@@ -39,6 +39,14 @@ class TrainingConfig(BaseModel):
     seed : of weights, crops, noise levels and noise
     precision : of the network's arithmetic
     flips : mirror and transpose crops (only without winds among the predictors)
+    zoom : largest magnification of crops (`stvd.dataset.Crops`); 1 for none
+    valid_share : least share of cells with data in a crop; the loss is taken over these
+    shared_level : share of windows whose frames have one noise level, as in sampling; the others have one
+        level a frame, as published
+    reveal : share of windows of which the first frame, the last or both are given without noise, as when a
+        gap between known frames is filled; the loss is taken over the others
+    mean_warmup : steps at the beginning that train μ alone, on ‖y − μ(x)‖²
+    mean_weight : weight of ‖y − μ(x)‖² beside the diffusion loss afterwards; 0 as published
     save_every : steps between saves of the resumable state
     """
 
@@ -55,6 +63,12 @@ class TrainingConfig(BaseModel):
     seed: int = Field(0, ge=0)
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     flips: bool = False
+    zoom: float = Field(1.0, ge=1, le=4)
+    valid_share: float = Field(1.0, gt=0, le=1)
+    shared_level: float = Field(0.0, ge=0, le=1)
+    reveal: float = Field(0.0, ge=0, le=1)
+    mean_warmup: int = Field(0, ge=0)
+    mean_weight: float = Field(0.0, ge=0)
     save_every: int = Field(200, ge=1)
 
     @model_validator(mode="after")
@@ -62,6 +76,18 @@ class TrainingConfig(BaseModel):
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} is not shorter than the {self.steps} steps")
         return self
+
+    def crops(self, events: Sequence[Event], window: int, factor: int) -> Crops:
+        """The crops that are trained on."""
+        return Crops(
+            events,
+            window,
+            self.crop,
+            factor,
+            flips=self.flips,
+            zoom=self.zoom,
+            valid_share=self.valid_share,
+        )
 
 
 class Progress(BaseModel):
@@ -109,7 +135,7 @@ def train(
         )
     loop = _Loop(network, config, _identity(model, channels, events, config))
     loop.resume(out / STATE)
-    crops = Crops(events, model.window, config.crop, channels.factor, flips=config.flips)
+    crops = config.crops(events, model.window, channels.factor)
     clock, since = time.perf_counter(), loop.step
     losses: list[Tensor] = []
     while loop.step < config.steps:
@@ -162,12 +188,33 @@ def _batch(
 ) -> tuple[Tensor, Tensor]:
     coarse, statics, truth = crops.batch(config.seed, step, config.batch)
     edge = HALO * channels.factor
+    # Truth under a coarse cell without data is not scored: the model is not told what rained there.
+    known = repeat_cells(coarse[:, :, :1].isfinite(), channels.factor)[..., edge:-edge, edge:-edge]
+    truth = truth.where(known, float("nan"))
     x = channels.model_copy(update={"statics": ()}).inputs(coarse, None, periodic_x=False)
     x = x[..., edge:-edge, edge:-edge]
     if statics is not None:
         fixed = channels.scale_statics(statics)
         x = torch.cat([x, fixed[:, None].expand(-1, x.shape[1], -1, -1, -1)], dim=2)
     return channels.rain.forward(truth).to(device), x.to(device)
+
+
+def _levels(
+    shape: tuple[int, ...], config: TrainingConfig, draw: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Diffusion time of every frame, and which frames are known, both of shape (batch, time)."""
+    batch, frames = shape
+    level = torch.rand(batch, frames, generator=draw)
+    choice = torch.rand(batch, 3, generator=draw)
+    shared = choice[:, 0] < config.shared_level
+    level = torch.where(shared[:, None], level[:, :1], level)
+    known = torch.zeros(batch, frames, dtype=torch.bool)
+    if frames > 2:
+        revealed = choice[:, 1] < config.reveal
+        # Mostly both ends, as between two windows; one of them at the ends of a record.
+        known[:, 0] = revealed & (choice[:, 2] < 0.8)
+        known[:, -1] = revealed & ((choice[:, 2] < 0.6) | (choice[:, 2] >= 0.8))
+    return level.where(~known, 0.0), known
 
 
 class _Loop:
@@ -193,10 +240,25 @@ class _Loop:
         """One optimiser step; returns the loss and the norm of its gradient."""
         c = self.config
         draw = torch.Generator().manual_seed((c.seed << 32) + self.step)
-        level = torch.rand(target.shape[:2], generator=draw).to(self.device)
-        noise = torch.randn(target.shape, generator=draw).to(self.device)
+        level, known = _levels(target.shape[:2], c, draw)
+        noise = torch.randn(target.shape, generator=draw)
+        noise = noise.where(~known[:, :, None, None, None], 0.0).to(self.device)
+        level, known = level.to(self.device), known.to(self.device)
+        valid = target.isfinite()
+        target = target.nan_to_num(nan=0.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=c.precision == "bfloat16"):
-            loss = self.network.loss(target, inputs, time=level, noise=noise)
+            if self.step < c.mean_warmup:
+                loss = self.network.mean_loss(target, inputs, valid.to(target.dtype))
+            else:
+                weight = (valid & ~known[:, :, None, None, None]).to(target.dtype)
+                loss = self.network.loss(
+                    target,
+                    inputs,
+                    time=level,
+                    noise=noise,
+                    weight=weight,
+                    mean_weight=c.mean_weight,
+                )
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {float(loss)} at step {self.step}: lower the learning rate, or look for "
@@ -204,6 +266,9 @@ class _Loop:
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        for parameter in self.parameters.values():
+            if parameter.grad is None:  # M, while μ warms up: one count of steps serves all
+                parameter.grad = torch.zeros_like(parameter)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), c.clip)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(self.step)

@@ -42,7 +42,7 @@ CONFIG = TrainingConfig(
 def run(out: Path, config: TrainingConfig = CONFIG, **options) -> Checkpoint:
     torch.set_num_threads(1)
     events = [event(0), event(1)]
-    channels = fit_channels(events, ["tas"], ["orog"], factor=8, window=3, size=16, seed=0)
+    channels = fit_channels(config.crops(events, 3, 8), ["tas"], ["orog"], seed=0)
     model = preset("tiny", channels.channels, window=3)
     return train("test", model, channels, events, config, out, **options)
 

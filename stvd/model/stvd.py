@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from stvd.model.diffusion import alpha_sigma, log_snr_of_time, velocity
 from stvd.model.layers import set_wrap_x
+from stvd.model.published import PublishedUNet
 from stvd.model.unet import UNet, UNetConfig
 
 
@@ -23,7 +24,7 @@ class ModelConfig(BaseModel):
     ----------
     inputs : channels of the upsampled conditioning x; channel 0 is precipitation
     window : frames sampled jointly, T
-    mean, denoiser : the two UNets; the same number of levels and the same `patch`
+    mean, denoiser : the two UNets; the same number of levels, `patch` and `layout`
     interpolation_skip : μ(x) adds its network to the interpolated precipitation (channel 0 of x)
     """
 
@@ -75,17 +76,22 @@ class STVD(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        if config.mean.patch != config.denoiser.patch or len(config.mean.multipliers) != len(
-            config.denoiser.multipliers
+        if (config.mean.patch, config.mean.layout, len(config.mean.multipliers)) != (
+            config.denoiser.patch,
+            config.denoiser.layout,
+            len(config.denoiser.multipliers),
         ):
-            raise ValueError("mean and denoiser share features: equal `patch` and number of levels")
+            raise ValueError(
+                "mean and denoiser share features: equal `patch`, `layout` and number of levels"
+            )
         self.config = config
-        self.mean = UNet(config.mean, config.inputs, 1)
-        self.denoiser = UNet(
+        network = PublishedUNet if config.mean.layout == "published" else UNet
+        self.mean = network(config.mean, config.inputs, 1)
+        self.denoiser = network(
             config.denoiser,
             config.inputs + 2,
             1,
-            shared=config.mean.channels,
+            shared=config.mean.features,
             noise_level=True,
         )
 
@@ -133,6 +139,8 @@ class STVD(nn.Module):
         *,
         time: Tensor,
         noise: Tensor,
+        weight: Tensor | None = None,
+        mean_weight: float = 0.0,
     ) -> Tensor:
         """‖v − M(r_n, n, c)‖² of the residual r = y − μ(x), averaged over cells.
 
@@ -140,16 +148,30 @@ class STVD(nn.Module):
 
         Parameters
         ----------
-        target : Tensor, shape (batch, time, 1, y, x), y
+        target : Tensor, shape (batch, time, 1, y, x), y; finite everywhere
         inputs : Tensor, shape (batch, time, c, y, x), x
-        time : Tensor, shape (batch, time), diffusion time of each frame in (0, 1)
+        time : Tensor, shape (batch, time), diffusion time of each frame in [0, 1]
         noise : Tensor like `target`, standard normal
+        weight : Tensor that broadcasts against `target`, ≥ 0; 0 where nothing is known of the target, or
+            where there is nothing to predict. None is 1
+        mean_weight : of ‖y − μ(x)‖², added to the loss; 0 as published
         """
         condition = self.condition(inputs)
+        weight = torch.ones_like(target) if weight is None else weight.expand_as(target)
+        total = weight.sum().clamp_min(1.0)
         residual = target - condition.mean.float()
         log_snr = log_snr_of_time(time)
         level = log_snr[:, :, None, None, None]
         alpha, sigma = alpha_sigma(level)
         noisy = alpha * residual + sigma * noise
         error = velocity(residual, noise, level) - self.denoise(noisy, log_snr, condition).float()
-        return (error**2).mean()
+        loss = (weight * error**2).sum() / total
+        if mean_weight:
+            loss = loss + mean_weight * (weight * residual**2).sum() / total
+        return loss
+
+    def mean_loss(self, target: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
+        """‖y − μ(x)‖², averaged over cells: the objective of μ's warm-up."""
+        error = target - self.condition(inputs).mean.float()
+        weight = weight.expand_as(target)
+        return (weight * error**2).sum() / weight.sum().clamp_min(1.0)
