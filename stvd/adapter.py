@@ -83,6 +83,8 @@ class Adapter(_Model):
     coords : contract coordinate (lat, lon, y, x) to the file's, where it is not found by itself
     periodic_x : by default whether 1-D longitudes go once around
     region : rectangle of fine cells to use, at multiples of `factor`
+    period : the part of the record to use, `[start, end)`; frames are counted from the epoch of the
+        whole record all the same
     coarsen : equal to `factor`: the variables are fine, and averaged over blocks when read
     crs : variable of the file with its grid mapping
     grid, truth : entries with the fine grid and the fine precipitation of this one
@@ -99,6 +101,7 @@ class Adapter(_Model):
     coords: dict[Literal["lat", "lon", "y", "x"], str] = {}
     periodic_x: bool | None = None
     region: Region | None = None
+    period: Period | None = None
     coarsen: int | None = None
     crs: str | None = None
     grid: str | None = None
@@ -158,7 +161,11 @@ def adapt(raw: xr.Dataset, adapter: Adapter, source: str, period: Period | None)
     if adapter.step_seconds is not None and adapter.role != "grid":
         name = adapter.file_dim("time")
         times = read_times(raw, name, adapter.stamp, adapter.step_seconds, adapter.epoch, source)
-        dataset = within(dataset.assign_coords(times.coords).assign_attrs(times.attrs), period)
+        dataset = dataset.assign_coords(times.coords).assign_attrs(times.attrs)
+        dataset = within(dataset, adapter.period)
+        if not dataset.sizes["time"]:
+            raise CatalogError(f"{source}: the file has no time in {adapter.period}.")
+        dataset = within(dataset, period)
     dataset = _ascending(dataset)
     if adapter.region:
         fine = adapter.coarsen or adapter.role != "coarse"

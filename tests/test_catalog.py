@@ -349,6 +349,23 @@ def test_a_fine_record_is_coarsened_on_the_fly_in_its_region(tmp_path):
     assert coarse.attrs["periodic_x"] == 0
 
 
+def test_a_period_of_an_entry_cuts_the_record_and_keeps_its_frame_numbers(tmp_path):
+    adapter = ADAPTER | {"period": {"start": "2001-01-01T06:00", "end": "2001-01-01T15:00"}}
+    rain = source(tmp_path, field(times=10), adapter)
+    np.testing.assert_array_equal(rain["pr"][:, 0, 0], [2, 3, 4])
+    info = describe("rain", catalog=tmp_path / "catalog.yaml")
+    assert (info.axis.epoch, info.frames) == ("2001-01-01T00:00:00", range(2, 5))
+    later = Period(start="2001-01-01T12:00", end="2001-01-02", calendar="noleap")
+    rain = open_source("rain", later, catalog=tmp_path / "catalog.yaml")
+    np.testing.assert_array_equal(rain["pr"][:, 0, 0], [4])
+
+
+def test_a_period_without_a_frame_is_refused(tmp_path):
+    adapter = ADAPTER | {"period": {"start": "2002-01-01", "end": "2003-01-01"}}
+    with pytest.raises(CatalogError, match="no time in 2002-01-01/2003-01-01"):
+        source(tmp_path, field(), adapter)
+
+
 def test_a_region_of_a_coarse_record_is_counted_in_fine_cells(tmp_path):
     coarse = synthetic_coarse(AXIS, range(3), (32, 64))
     coarse.drop_vars("time_bnds").to_netcdf(tmp_path / "file.nc")

@@ -65,7 +65,8 @@ def test_regions_are_covered_in_every_frame():
     for name, entry in content["entries"].items():
         region = entry["metadata"]["stvd"].get("region")
         if name.endswith("_truth") and region and "_all" not in name:
-            file = content["data"][name.replace("_truth", "_file")]["kwargs"]["url"]
+            data = entry["kwargs"]["data"].removeprefix("{data(").removesuffix(")}")
+            file = content["data"][data]["kwargs"]["url"]
             with xr.open_dataset(DATA / file.removeprefix("{root}/")) as event:
                 valid = event["valid_fraction"].values[slice(*region["y"]), slice(*region["x"])]
             assert valid.min() >= 0.999, name
