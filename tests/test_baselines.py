@@ -7,7 +7,9 @@ import pytest
 import xarray as xr
 from rain_samples import rain, record
 
-from stvd.baselines.interpolation import Method, interpolate
+from stvd.baselines import Downscaler
+from stvd.baselines.fields import fill_missing
+from stvd.baselines.interpolation import Interpolation, Method, interpolate
 
 
 def fine_grid(rows: int, columns: int, *, periodic: int = 0) -> xr.Dataset:
@@ -76,3 +78,32 @@ def test_a_grid_that_is_no_multiple_is_refused() -> None:
         ValueError, match="24 × 30 does not divide the cells of the coarse grid 3 × 4"
     ):
         interpolate(coarse(rain((1, 3, 4))), fine_grid(24, 30))
+
+
+def test_a_missing_cell_leaves_the_others_alone() -> None:
+    values = rain((1, 4, 6), dry=0.0)
+    whole = interpolate(coarse(values), fine_grid(32, 48)).values[0, 0]
+    values[0, 1, 4] = np.nan
+    out = interpolate(coarse(values), fine_grid(32, 48)).values[0, 0]
+    gone = np.zeros((32, 48), bool)
+    gone[8:16, 32:40] = True
+    assert np.array_equal(np.isnan(out), gone)
+    # A cubic spline forgets a cell by a factor 0.27 a cell: 4 cells away less than 1%.
+    assert out[:, :8] == pytest.approx(whole[:, :8], abs=0.01 * values[np.isfinite(values)].max())
+
+
+def test_missing_cells_take_the_nearest_value_across_the_seam() -> None:
+    field = np.array([[np.nan, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    assert fill_missing(field, periodic_x=False)[0].tolist() == [[2, 2, 3, 4, 5, 6]]
+    field[0, 1] = np.nan
+    assert fill_missing(field, periodic_x=True)[0].tolist() == [[6, 3, 3, 4, 5, 6]]
+    assert fill_missing(field * np.nan, periodic_x=True)[0].tolist() == [[0, 0, 0, 0, 0, 0]]
+
+
+def test_a_deterministic_system_has_one_member() -> None:
+    system: Downscaler = Interpolation("bilinear")
+    field, grid = coarse(rain((2, 3, 4))), fine_grid(24, 32)
+    out = system.sample(field, grid, members=range(3, 9), seed=1)
+    assert system.name == "bilinear"
+    xr.testing.assert_identical(out, interpolate(field, grid, method="bilinear"))
+    assert out["member"].values.tolist() == [0]
