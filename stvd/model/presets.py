@@ -2,42 +2,105 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from stvd.model.stvd import ModelConfig
 from stvd.model.unet import UNetConfig
 
-PRESETS = ("tiny", "small", "paper")
 
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """An architecture, and what it was published or is shipped for.
 
-def preset(name: str, inputs: int, window: int = 5) -> ModelConfig:
-    """The configuration called `name` for `inputs` conditioning channels.
-
-    `paper` has the published widths, multipliers and attentions; `small` is the size of the
-    checkpoints that come with the project; `tiny` is for tests.
+    Parameters
+    ----------
+    mean, denoiser, interpolation_skip : of `ModelConfig`
+    inputs, window : the usual ones
+    size : rows and columns of the fine grid that it usually serves
+    fixed : which of `inputs` and `window` belong to the preset, so that others are refused
     """
-    if name == "tiny":
-        unet = UNetConfig(width=8, multipliers=(1, 2), blocks=1, head_width=8, temporal_levels=(1,))
-        return ModelConfig(inputs=inputs, window=window, mean=unet, denoiser=unet)
-    if name == "small":
-        return ModelConfig(inputs=inputs, window=window)
-    if name == "paper":
-        common = UNetConfig(
-            width=64,
-            multipliers=(1, 1, 2, 2, 3, 4),
-            patch=1,
-            stem=7,
-            heads=4,
-            head_width=32,
-            linear_levels=(0, 1, 2, 3, 4, 5),
-            temporal_levels=(1, 2, 3, 4, 5),
-            temporal_side="encoder",
-            bottleneck_attention=True,
-            ordered_frames=False,
-        )
-        return ModelConfig(
-            inputs=inputs,
-            window=window,
-            mean=common,
-            denoiser=common.model_copy(update={"temporal_side": "decoder"}),
-            interpolation_skip=False,
-        )
-    raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+
+    mean: UNetConfig
+    denoiser: UNetConfig
+    interpolation_skip: bool = True
+    inputs: int
+    window: int = 5
+    size: tuple[int, int]
+    fixed: frozenset[str] = frozenset()
+
+
+_TINY = UNetConfig(width=8, multipliers=(1, 2), blocks=1, head_width=8, temporal_levels=(1,))
+_SMALL = ModelConfig(inputs=15)
+_PAPER = UNetConfig(
+    layout="published",
+    width=64,
+    multipliers=(1, 1, 2, 2, 3, 4),
+    patch=1,
+    stem=7,
+    heads=4,
+    head_width=32,
+    linear_levels=(0, 1, 2, 3, 4, 5),
+    temporal_levels=(1, 2, 3, 4, 5),
+    temporal_side="encoder",
+    bottleneck_attention=True,
+    ordered_frames=False,
+)
+
+
+def _published(*, inputs: int = 12, window: int = 5, fixed: frozenset[str] = frozenset()) -> Preset:
+    return Preset(
+        mean=_PAPER,
+        denoiser=_PAPER.model_copy(update={"temporal_side": "decoder"}),
+        interpolation_skip=False,
+        inputs=inputs,
+        window=window,
+        size=(384, 384),
+        fixed=fixed,
+    )
+
+
+PRESETS: dict[str, Preset] = {
+    "tiny": Preset(mean=_TINY, denoiser=_TINY, inputs=15, size=(160, 320)),
+    "small": Preset(mean=_SMALL.mean, denoiser=_SMALL.denoiser, inputs=15, size=(160, 320)),
+    "paper": _published(),
+    "stvd-single": _published(inputs=1, fixed=frozenset({"inputs"})),
+    "stvd-3": _published(window=3, fixed=frozenset({"window"})),
+    "stvd-1": _published(window=1, fixed=frozenset({"window"})),
+}
+
+
+def preset(name: str, inputs: int | None = None, window: int | None = None) -> ModelConfig:
+    """The configuration called `name` for `inputs` conditioning channels and `window` frames.
+
+    `paper` is the published configuration; `stvd-single` (precipitation alone, neither other channels
+    nor orography), `stvd-3` and `stvd-1` (3 and 1 frames) are its ablations. `small` is the size of the
+    checkpoints that come with the project; `tiny` is for tests. Ablations of another size are that
+    size with one input, or with another window.
+
+    Parameters
+    ----------
+    name : a key of `PRESETS`
+    inputs, window : None for the preset's own
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset, or if it is an ablation that has other inputs or another window.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    chosen = PRESETS[name]
+    asked = {"inputs": inputs, "window": window}
+    for key in sorted(chosen.fixed):
+        own = getattr(chosen, key)
+        if asked[key] not in (None, own):
+            raise ValueError(
+                f"preset {name} has {key} = {own}, not {asked[key]}: give it {own}, or use preset paper"
+            )
+    return ModelConfig(
+        inputs=chosen.inputs if inputs is None else inputs,
+        window=chosen.window if window is None else window,
+        mean=chosen.mean,
+        denoiser=chosen.denoiser,
+        interpolation_skip=chosen.interpolation_skip,
+    )

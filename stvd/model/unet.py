@@ -15,6 +15,7 @@ from stvd.model.layers import (
     Down,
     LinearAttention,
     NoiseEmbedding,
+    Recomputable,
     ResBlock,
     SpatialAttention,
     TemporalAttention,
@@ -26,6 +27,8 @@ class UNetConfig(BaseModel):
 
     Parameters
     ----------
+    layout : how blocks, skips and attentions are joined: `compact` (`UNet`) or `published`
+        (`stvd.model.published.PublishedUNet`)
     width : channels of the first level
     multipliers : channels of each level in units of `width`
     patch : cells folded into channels at the entrance, 1 for none (space to depth)
@@ -41,6 +44,7 @@ class UNetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    layout: Literal["compact", "published"] = "compact"
     width: int = Field(32, ge=8)
     multipliers: tuple[int, ...] = (1, 2, 3)
     patch: Literal[1, 2, 4] = 2
@@ -62,6 +66,10 @@ class UNetConfig(BaseModel):
                 raise ValueError(f"level {level} does not exist: multipliers {self.multipliers}")
         if self.width % 8:
             raise ValueError(f"width {self.width} is not a multiple of 8 (the groups of the norms)")
+        if self.layout == "published" and (self.blocks, self.patch) != (2, 1):
+            raise ValueError(
+                "the published layout has two blocks a level and no patch: set blocks 2, patch 1"
+            )
         return self
 
     @property
@@ -69,19 +77,27 @@ class UNetConfig(BaseModel):
         return tuple(self.width * m for m in self.multipliers)
 
     @property
+    def features(self) -> tuple[int, ...]:
+        """Channels of each of the features that are shared, finest first."""
+        if self.layout == "compact":
+            return self.channels
+        upper = (self.width, *self.channels[:-1])
+        return tuple(width for width in (*upper, self.channels[-1]) for _ in range(2))
+
+    @property
     def multiple(self) -> int:
         """Both sides of the fine grid must be a multiple of this."""
         return int(self.patch * 2 ** (len(self.multipliers) - 1))
 
 
-class UNet(nn.Module):
+class UNet(Recomputable):
     """2-D UNet over frames folded into the batch, with factorised attention.
 
     Parameters
     ----------
     config : UNetConfig
     inputs, outputs : channels in and out
-    shared : channels, per level, of another encoder's features joined to this encoder's
+    shared : channels of each of another encoder's features, joined to this encoder's
     noise_level : whether a noise level modulates the blocks (FiLM)
     """
 
@@ -151,16 +167,18 @@ class UNet(nn.Module):
         for level, block in enumerate(self.encoder):
             if shared is not None:
                 h = torch.cat([h, shared[level]], dim=1)
-            h = block(h, frames, embedding)
+            h = self.run(block, h, frames, embedding)
             features.append(h)
             if level < len(self.down):
                 h = self.down[level](h)
-        h = self.middle(h, frames, embedding)
+        h = self.run(self.middle, h, frames, embedding)
         for step, block in enumerate(self.decoder):
-            h = block(torch.cat([h, features[-1 - step]], dim=1), frames, embedding)
+            h = torch.cat([h, features[-1 - step]], dim=1)
+            h = self.run(block, h, frames, embedding)
             if step < len(self.up):
                 h = self.up[step](F.interpolate(h, scale_factor=2, mode="nearest"))
-        out = self.out(self.final(torch.cat([h, stem], dim=1), embedding))
+        h = self.run(self.final, h, embedding, stem)
+        out = self.out(h)
         if self.config.patch > 1:
             out = F.pixel_shuffle(out, self.config.patch)
         return out, features
