@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stvd.catalog import describe, open_source
 from stvd.checkpoint import Checkpoint
@@ -31,7 +31,7 @@ class Recipe(BaseModel):
         several grid spacings which one it is on
     mask : tell the model where coarse rain is missing (`stvd.conditioning.Channels`)
     transform : of rain; its scale and knots are fitted
-    preset : size of the model
+    preset : size of the model; an ablation refuses other inputs or another window than its own
     window : frames sampled jointly
     training : of the loop
     """
@@ -45,9 +45,15 @@ class Recipe(BaseModel):
     statics: tuple[Literal["orog", "land_fraction", "areacella"], ...] = ()
     mask: bool = False
     transform: RainTransform = RainTransform()
-    preset: Literal["tiny", "small", "paper"] = "small"
+    preset: Literal["tiny", "small", "paper", "stvd-single", "stvd-3", "stvd-1"] = "small"
     window: int = Field(5, ge=1)
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _fits_its_preset(self) -> Recipe:
+        inputs = 1 + len(self.predictors) + self.mask + len(self.statics)
+        preset(self.preset, inputs, self.window)
+        return self
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:
