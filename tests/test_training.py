@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ import pytest
 import torch
 
 from stvd.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointError, read_card
-from stvd.dataset import HALO, Crops, Event, fit_channels
+from stvd.dataset import HALO, Crops, Event, _linear, fit_channels
 from stvd.model import preset
-from stvd.training import TrainingConfig, train
+from stvd.training import TrainingConfig, _batch, _levels, _Loop, train
 
 
 def event(seed=0, frames=12, cells=6, periodic=False) -> Event:
@@ -55,6 +56,79 @@ def test_crops_of_coarse_and_truth_are_the_same_place():
     assert truth.shape == (4, 3, 1, 16, 16)
     blocks = truth.view(4, 3, 2, 8, 2, 8).mean((3, 5))
     torch.testing.assert_close(blocks, coarse[:, :, 0, HALO:-HALO, HALO:-HALO])
+
+
+def alone(record: Event) -> Event:
+    """The same event with rain as its only input."""
+    return replace(record, coarse=record.coarse[:, :1], statics=None)
+
+
+def test_magnified_crops_still_agree_and_are_smoother():
+    record = alone(event(cells=10))
+    coarse, statics, truth = Crops([record], window=3, size=16, factor=8, zoom=2.0).batch(1, 5, 64)
+    assert statics is None
+    blocks = truth.view(64, 3, 2, 8, 2, 8).mean((3, 5))
+    torch.testing.assert_close(blocks, coarse[:, :, 0, HALO:-HALO, HALO:-HALO])
+    plain = Crops([record], window=3, size=16, factor=8).batch(1, 5, 64)[2]
+    step = truth.diff(dim=-1).abs().mean() / truth.mean()
+    # white noise between whose cells one interpolates linearly: half of the crops have flatter steps
+    assert step < 0.85 * plain.diff(dim=-1).abs().mean() / plain.mean()
+
+
+def test_linear_magnification():
+    piece = np.array([[0.0, 2.0, 6.0]], np.float32)
+    # at 0, 1/2, 1, 3/2: 0, 1, 2, (2 + 6) / 2
+    assert _linear(piece, np.array([0, 0.5, 1.0, 1.5]), axis=1).tolist() == [[0, 1, 2, 4]]
+
+
+def test_magnification_takes_rain_alone():
+    with pytest.raises(ValueError, match="without predictors"):
+        Crops([event()], window=3, size=16, factor=8, zoom=2.0)
+
+
+def test_a_half_missing_crop_is_scored_where_there_is_data_only():
+    """A model that is told of missing cells has the same loss whatever stands in them."""
+    losses = []
+    for hidden in (np.nan, 0.0):
+        record = alone(event())
+        record.coarse[..., :1] = np.nan
+        record.truth[..., :8] = hidden
+        config = CONFIG.model_copy(update={"valid_share": 0.3, "batch": 8})
+        crops = config.crops([record], 3, 8)
+        channels = fit_channels(config.crops([alone(event())], 3, 8), [], [], seed=0, mask=True)
+        assert channels.channels == 2
+        target, inputs = _batch(crops, channels, config, 0, "cpu")
+        assert torch.isfinite(inputs).all()
+        assert torch.isnan(target).any()
+        torch.manual_seed(0)
+        loop = _Loop(preset("tiny", 2, window=3).build(), config, "")
+        losses.append(float(loop.advance(target, inputs)[0]))
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("shared", "reveal"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)], ids=str
+)
+def test_noise_levels_of_frames(shared, reveal):
+    config = CONFIG.model_copy(update={"shared_level": shared, "reveal": reveal})
+    level, known = _levels((400, 5), config, torch.Generator().manual_seed(0))
+    inner = level[:, 1:-1]
+    assert bool((inner == inner[:, :1]).all()) == (shared == 1)
+    assert not known[:, 1:-1].any()
+    assert (level[known] == 0).all()
+    share = known[:, [0, -1]].float().mean(0)
+    # both ends in 60 of 100 windows, the first alone in 20, the last alone in 20
+    assert share.tolist() == pytest.approx([0.8 * reveal, 0.8 * reveal], abs=0.06)
+
+
+def test_warming_up_the_mean_leaves_the_denoiser_alone(tmp_path):
+    config = CONFIG.model_copy(update={"mean_warmup": 4, "steps": 4, "warmup": 1})
+    after = run(tmp_path, config).network
+    torch.manual_seed(config.seed)
+    before = after.config.build()
+    for name, parameter in after.denoiser.named_parameters():
+        assert torch.equal(parameter, before.denoiser.get_parameter(name).half().float())
+    assert not torch.equal(after.mean.stem.weight, before.mean.stem.weight.half().float())
 
 
 def test_flipped_crops_still_agree():
