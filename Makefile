@@ -21,9 +21,11 @@ setup: $(READY)  ## make the environment in .venv (skipped while pyproject.toml 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or later is needed; say which: make PYTHON=/path/to/python3.11 …"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 3 minutes, 2.5 GB, once"
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 4 minutes, 2.5 GB, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[baselines]' \
+	  || echo "pysteps was not built (it wants a C compiler): all works but the RainFARM baseline"
 	@touch $@
 
 demo: $(READY)  ## the whole pipeline on the sample record; another one: make demo SOURCE=radar_mch_20150515

@@ -15,7 +15,7 @@ from stvd.baselines.fields import fine_cells
 from stvd.baselines.interpolation import interpolate, refine
 from stvd.checkpoint import write_atomically
 from stvd.dataset import Event
-from stvd.intensity import BINS, LOWEST, intensity_histogram, quantile
+from stvd.intensity import BINS, LOWEST, intensity_histogram, quantiles
 
 FILE = "quantile_mapping.json"
 RAREST = 1e-6  # the table ends at the 99.9999th percentile
@@ -141,7 +141,7 @@ def fit_quantile_mapping(events: Sequence[Event], *, levels: int = 500) -> Quant
     shares = [pair / pair.sum(-1, keepdims=True) for pair in counted if pair.sum() > 0]
     both = np.sum(shares, axis=0) if shares else np.zeros((2, BINS + 1))
     exceeded = np.geomspace(1.0, RAREST, levels)
-    table = np.array([quantile(both, 1 - share) for share in exceeded])
+    table = quantiles(both, (1 - exceeded).tolist()).T
     table = np.vectorize(lambda rate: float(f"{rate:.6g}"))(table)
     table[table < LOWEST] = 0.0  # a rate in the histogram's lowest bin is no rain
     # Levels at which the interpolated quantile is 0 or repeats add nothing to a map of rates.
