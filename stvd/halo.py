@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
 
 import numpy as np
 import torch
@@ -87,39 +88,32 @@ def _border(face: np.ndarray, side: Side) -> np.ndarray:
 
 
 def extend_faces(
-    joins: Joins, shape: tuple[int, int, int], before: int, after: tuple[int, int]
+    joins: Joins,
+    shape: tuple[int, int, int],
+    y: tuple[int, int],
+    x: tuple[int, int],
 ) -> np.ndarray:
     """Number the cells of faces and of what surrounds them.
 
-    Beyond a side without a neighbour its outermost cells are repeated. Beyond a corner, where three
-    faces meet and a fourth is missing, the cells nearer to one adjacent face go on from it around
-    the corner, up to the diagonal.
+    Beyond a side without a neighbour the face is mirrored. Beyond a corner, where three faces meet
+    and a fourth is missing, the cells nearer to one adjacent face go on from it around the corner, up
+    to the diagonal.
 
     Parameters
     ----------
     joins : of `find_joins`
     shape : (tile, y, x) of the faces
-    before : cells added in the south and west
-    after : cells added in the north and east
+    y : cells added in the south and in the north
+    x : cells added in the west and in the east
 
     Returns
     -------
-    ndarray of int64, shape (tile, before + y + after, before + x + after), numbers in (tile·y·x)
-
-    Raises
-    ------
-    ValueError
-        If more cells are asked for than the adjacent face has.
+    ndarray of int64, shape (tile, y + added, x + added), numbers in (tile·y·x)
     """
     tiles, ny, nx = shape
-    if max(before, *after) > min(ny, nx):
-        raise ValueError(
-            f"a halo of {max(before, *after)} cells is wider than a face of {ny} × {nx}"
-        )
-    y, x = np.meshgrid(
-        np.arange(-before, ny + after[0]), np.arange(-before, nx + after[1]), indexing="ij"
-    )
-    return np.stack([_number(joins, shape, tile, y, x) for tile in range(tiles)])
+    rows, columns = np.arange(-y[0], ny + y[1]), np.arange(-x[0], nx + x[1])
+    row, column = np.meshgrid(rows, columns, indexing="ij")
+    return np.stack([_number(joins, shape, tile, row, column) for tile in range(tiles)])
 
 
 def _number(
@@ -135,23 +129,23 @@ def _number(
         # Beyond a corner the longer way is gone first: so fields go on smoothly up to the diagonal.
         first = depth_y > depth_x if side.along_x else depth_y <= depth_x
         beyond = (depth[side] >= 0) & first
-        if not beyond.any():
-            continue
-        row, column, join = y[beyond], x[beyond], joins.get((tile, side))
-        if join is None:
-            row, column = (
-                (row.clip(0, ny - 1), column) if side.along_x else (row, column.clip(0, nx - 1))
-            )
-            number[beyond] = _number(joins, shape, tile, row, column)
-            continue
-        along, length = (column, nx) if side.along_x else (row, ny)
-        along = length - 1 - along if join.backwards else along
-        inwards = depth[side][beyond]
-        if join.side in (Side.NORTH, Side.EAST):
-            inwards = (ny if join.side.along_x else nx) - 1 - inwards
-        position = (inwards, along) if join.side.along_x else (along, inwards)
-        number[beyond] = _number(joins, shape, join.tile, *position)
+        if beyond.any():
+            join = joins.get((tile, side), Join(tile, side, False))  # a mirror is its own neighbour
+            along = (x if side.along_x else y)[beyond]
+            if join.backwards:
+                along = (nx if side.along_x else ny) - 1 - along
+            inwards = depth[side][beyond]
+            if join.side in (Side.NORTH, Side.EAST):
+                inwards = (ny if join.side.along_x else nx) - 1 - inwards
+            place = (inwards, along) if join.side.along_x else (along, inwards)
+            number[beyond] = _number(joins, shape, join.tile, *place)
     return number
+
+
+def circle(tiles: int) -> dict[tuple[int, Side], Join]:
+    """The joins of tiles whose x is a whole circle of longitude."""
+    ends = {Side.WEST: Side.EAST, Side.EAST: Side.WEST}
+    return {(t, here): Join(t, there, False) for t in range(tiles) for here, there in ends.items()}
 
 
 @dataclass(frozen=True)
@@ -164,111 +158,81 @@ class HaloIndex:
     index : Tensor of int64, shape (piece, y, x), the cell of the field at every place
     place : Tensor of int64, shape (n, cell), the places of the pieces that make a cell
     weight : Tensor, shape (n, cell), how much each counts; they add up to 1
-    whole_x : a piece is as wide as the field
+    wrap_x : pieces are whole circles in x
     """
 
     shape: tuple[int, int]
     index: Tensor
     place: Tensor
     weight: Tensor
-    whole_x: bool
+    wrap_x: bool
 
     @classmethod
-    def of_domain(
+    def of(
         cls,
-        shape: tuple[int, int],
-        *,
-        tile: int,
-        halo: int,
-        multiple: int = 1,
-        periodic_x: bool = False,
-        blend: int | None = None,
-    ) -> HaloIndex:
-        """Cut one domain into equal pieces; those at its ends reach further inwards.
-
-        Parameters
-        ----------
-        shape : (y, x) of the domain, multiples of `multiple`
-        tile : most cells along a side of a piece, without its halo
-        halo : cells around it, a multiple of `multiple`
-        multiple : places where pieces begin and end
-        periodic_x : x is a circle
-        blend : half the width of the band over which weights pass, `halo // 2` by default; 0 for none
-        """
-        ny, nx = shape
-        y = _Cuts.of(ny, ends=(0, 0), tile=tile, halo=halo, multiple=multiple)
-        split = -(-nx // tile) > 1
-        wrap = min(halo, nx) if periodic_x and split else 0
-        x = _Cuts.of(nx, ends=(wrap, wrap), tile=tile, halo=halo, multiple=multiple)
-        number = np.arange(ny)[:, None] * nx + np.arange(-wrap, nx + wrap) % nx
-        own = np.ones_like(number, dtype=bool)
-        return cls._assemble(shape, number[None], own, y, x, halo // 2 if blend is None else blend)
-
-    @classmethod
-    def of_faces(
-        cls,
-        joins: Joins,
         shape: tuple[int, int, int],
+        joins: Joins,
         *,
         halo: int,
         tile: int | None = None,
         multiple: int = 1,
+        periodic_x: bool = False,
         blend: int | None = None,
     ) -> HaloIndex:
-        """Surround every face by its neighbours, and cut it into pieces if it is large.
+        """Cut faces into equal pieces, with what lies around each.
+
+        A piece at a side without a neighbour ends there, and reaches further inwards instead; so the
+        network sees the end of a domain as it does in one piece.
 
         Parameters
         ----------
-        joins : of `find_joins`
         shape : (tile, y, x) of the faces
-        halo, tile, multiple, blend : as of `of_domain`; a halo wider than a face is cut to its width
+        joins : of `find_joins`
+        halo : cells around a piece, a multiple of `multiple`; at most as many as a face is wide
+        tile : most cells along a side of a piece, without its halo; None for whole faces
+        multiple : both sides of a piece are a multiple of this: faces that are not grow at their far
+            sides
+        periodic_x : x is a circle. Pieces go around it, or, where they hold it whole, are circles
+        blend : half the width of the band over which weights pass from piece to piece, `halo // 2`
+            by default; 0 for none
         """
         tiles, ny, nx = shape
-        grow = [(-n) % multiple for n in (ny, nx)]  # the far halo makes the sides divisible
-        halo = min(halo, (min(ny, nx) - max(grow)) // multiple * multiple)
-        after = (halo + grow[0], halo + grow[1])
-        number = extend_faces(joins, shape, halo, after)
-        ends_y, ends_x = (halo, after[0]), (halo, after[1])
-        y = _Cuts.of(ny, ends=ends_y, tile=tile or ny, halo=halo, multiple=multiple)
-        x = _Cuts.of(nx, ends=ends_x, tile=tile or nx, halo=halo, multiple=multiple)
-        # What stands beyond a corner or an end is seen, but does not count.
-        own = np.zeros(number.shape, dtype=bool)
-        inside_y, inside_x = slice(halo, halo + ny), slice(halo, halo + nx)
-        own[:, inside_y, inside_x] = True
-        for (t, side), _ in joins.items():
-            rows = {Side.SOUTH: slice(halo), Side.NORTH: slice(halo + ny, None)}
-            columns = {Side.WEST: slice(halo), Side.EAST: slice(halo + nx, None)}
-            own[t, rows.get(side, inside_y), columns.get(side, inside_x)] = True
-        return cls._assemble(
-            (tiles * ny, nx), number, own, y, x, halo // 2 if blend is None else blend
-        )
+        wrap_x = periodic_x and nx <= (tile or nx)
+        if periodic_x and not wrap_x:
+            joins = {**joins, **circle(tiles)}
+        halo = min(halo, max(min(ny, nx) // multiple, 1) * multiple)
+        grow_y, grow_x = (-ny) % multiple, (-nx) % multiple
+        around_y = halo if any(side.along_x for _, side in joins) else 0
+        around_x = halo if any(not side.along_x for _, side in joins) else 0
+        y = _Cuts.of(ny, (around_y, around_y + grow_y), tile or ny, halo, multiple)
+        x = _Cuts.of(nx, (around_x, around_x + grow_x), tile or nx, halo, multiple)
+        number = extend_faces(joins, shape, y.ends, x.ends)
+        # What stands beyond a corner or a mirror is seen, but does not count.
+        inside_y, inside_x = slice(around_y, around_y + ny), slice(around_x, around_x + nx)
+        counts = np.zeros(number.shape, dtype=bool)
+        counts[:, inside_y, inside_x] = True
+        for t, side in joins:
+            rows = {Side.SOUTH: slice(around_y), Side.NORTH: slice(around_y + ny, None)}
+            columns = {Side.WEST: slice(around_x), Side.EAST: slice(around_x + nx, None)}
+            counts[t, rows.get(side, inside_y), columns.get(side, inside_x)] = True
 
-    @classmethod
-    def _assemble(
-        cls,
-        shape: tuple[int, int],
-        number: np.ndarray,
-        own: np.ndarray,
-        y: _Cuts,
-        x: _Cuts,
-        blend: int,
-    ) -> HaloIndex:
-        """From numbered faces, shape (tile, y, x) with their surroundings, to pieces."""
-        own = np.broadcast_to(own, number.shape)
-        indices, weights = [], []
-        for face, counts in zip(number, own, strict=True):
-            for i, rows in enumerate(y.windows):
-                for j, columns in enumerate(x.windows):
-                    indices.append(face[rows, columns])
-                    weight = y.weight(i, blend)[:, None] * x.weight(j, blend)
-                    weights.append(weight * counts[rows, columns])
-        place, weight = _contributions(np.stack(indices), np.stack(weights), shape[0] * shape[1])
+        blend = halo // 2 if blend is None else blend
+        share = [
+            y.weight(i, blend)[:, None] * x.weight(j, blend)
+            for i, j in product(range(len(y.windows)), range(len(x.windows)))
+        ]
+        cuts = list(product(y.windows, x.windows))
+        index = np.stack([face[cut] for face in number for cut in cuts])
+        weight = np.stack(
+            [w * face[cut] for face in counts for w, cut in zip(share, cuts, strict=True)]
+        )
+        place, weight = _contributions(index, weight, tiles * ny * nx)
         return cls(
-            shape=shape,
-            index=torch.from_numpy(np.stack(indices)),
+            shape=(tiles * ny, nx),
+            index=torch.from_numpy(index),
             place=torch.from_numpy(place),
             weight=torch.from_numpy(weight),
-            whole_x=len(x.windows) == 1 and x.ends == (0, 0),
+            wrap_x=wrap_x,
         )
 
     @property
@@ -285,7 +249,7 @@ class HaloIndex:
             self.index.to(device),
             self.place.to(device),
             self.weight.to(device),
-            self.whole_x,
+            self.wrap_x,
         )
 
     def gather(self, field: Tensor, piece: int | slice = slice(None)) -> Tensor:
@@ -317,7 +281,7 @@ class _Cuts:
     windows: tuple[slice, ...]
 
     @classmethod
-    def of(cls, size: int, *, ends: tuple[int, int], tile: int, halo: int, multiple: int) -> _Cuts:
+    def of(cls, size: int, ends: tuple[int, int], tile: int, halo: int, multiple: int) -> _Cuts:
         count = -(-size // tile)
         step = -(-size // (count * multiple)) * multiple
         whole = ends[0] + size + ends[1]
