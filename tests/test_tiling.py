@@ -1,6 +1,5 @@
 """A network over pieces: the same as over the whole where it can be, close to it where it cannot."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -70,12 +69,12 @@ def test_pieces_with_halos_are_close_to_the_whole(network, periodic):
 
 
 def test_neither_the_grouping_of_pieces_nor_what_is_kept_changes_the_numbers(network):
-    lat, lon = cube(16)
-    index = HaloIndex.of(lat.shape, find_joins(lat, lon), halo=8, tile=8, multiple=8)
+    lat, lon = cube(8)
+    index = HaloIndex.of(lat.shape, find_joins(lat, lon), halo=8, multiple=8)
     x, noisy, levels = fields(index.shape)
     tiled = TiledSTVD(network, index)
     mean, v = call(tiled, x, noisy, levels, together=index.pieces)
-    for other, together in ((tiled, 1), (tiled, 5), (TiledSTVD(network, index, keep_bytes=0), 5)):
+    for other, together in ((tiled, 1), (tiled, 4), (TiledSTVD(network, index, keep_bytes=0), 4)):
         again = call(other, x, noisy, levels, together=together)
         torch.testing.assert_close(again[0], mean, rtol=0, atol=1e-5)
         torch.testing.assert_close(again[1], v, rtol=0, atol=1e-5)
@@ -114,8 +113,9 @@ def test_a_face_sees_the_rain_of_its_neighbour(network):
     tiled = TiledSTVD(network, HaloIndex.of(lat.shape, find_joins(lat, lon), halo=8, multiple=8))
     x, noisy, levels = fields(tiled.index.shape)
     _, v = call(tiled, x, noisy, levels)
-    noisy[..., 16:32, :] += 1  # face 1, east of face 0; face 2 lies opposite of face 0
+    noisy[..., 16:32, :] += 1  # face 1, east of face 0 and opposite of face 3
     _, moved = call(tiled, x, noisy, levels)
     change = (moved - v).abs().mean((0, 1, 2)).unflatten(0, (6, 16))
     assert change[0, :, -1].mean() > 3 * change[0, :, :4].mean() > 0  # a little by the norms
-    assert np.isclose(float(change[3].max()), 0, atol=1e-6)
+    # Face 3 alone makes its middle; its edges are shared with faces that face 1 changes by the norms.
+    assert change[3, 4:-4, 4:-4].max() < 1e-6 < change[3].max()
