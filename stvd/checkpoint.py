@@ -114,21 +114,9 @@ class Checkpoint:
         """
         folder = Path(folder)
         card = read_card(folder)
-        data = (folder / WEIGHTS).read_bytes()
-        if (found := hashlib.sha256(data).hexdigest()) != card.weights_sha256:
-            raise CheckpointError(
-                f"{folder / WEIGHTS} is not the file its card describes: sha256 {found[:12]}…, "
-                f"card {card.weights_sha256[:12]}…. Restore both files from where they were published"
-            )
         network = card.model.build()
-        weights = {k: v.float() for k, v in load(data).items()}
-        try:
-            network.load_state_dict(weights, strict=True)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{folder / WEIGHTS} holds another architecture than {CARD} says: {error}"
-            ) from None
-        return cls(card, network.eval().requires_grad_(False))
+        load_weights(network, folder, card.weights_sha256)
+        return cls(card, network)
 
     @classmethod
     def create(
@@ -142,8 +130,7 @@ class Checkpoint:
     ) -> Checkpoint:
         """Write a checkpoint, weights as float16, and load it back, so that what is used is what ships."""
         folder = Path(folder)
-        data = save({k: v.half().contiguous() for k, v in network.state_dict().items()})
-        sha = hashlib.sha256(data).hexdigest()
+        data, sha = pack_weights(network)
         card = Card(
             name=name,
             model=network.config,
@@ -151,7 +138,7 @@ class Checkpoint:
             grid=grid,
             training=training,
             weights_sha256=sha,
-            digest=_digest(sha, network.config, channels),
+            digest=digest_of(sha, network.config, channels),
         )
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / WEIGHTS, data)
@@ -180,12 +167,42 @@ def read_card(folder: str | Path) -> Card:
         raise CheckpointError(
             f"{path} has format {card.format}; this version reads format {FORMAT}"
         )
-    if card.digest != _digest(card.weights_sha256, card.model, card.channels):
+    if card.digest != digest_of(card.weights_sha256, card.model, card.channels):
         raise CheckpointError(f"{path} was altered: its digest does not match its content")
     return card
 
 
-def _digest(weights_sha256: str, model: ModelConfig, channels: Channels) -> str:
+def load_weights(network: torch.nn.Module, folder: Path, sha256: str) -> None:
+    """Load the weights in `folder` strictly, in float32, and make the network ready for inference.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not the one of this digest, or holds another architecture.
+    """
+    data = (folder / WEIGHTS).read_bytes()
+    if (found := hashlib.sha256(data).hexdigest()) != sha256:
+        raise CheckpointError(
+            f"{folder / WEIGHTS} is not the file its card describes: sha256 {found[:12]}…, "
+            f"card {sha256[:12]}…. Restore both files from where they were published"
+        )
+    try:
+        network.load_state_dict({k: v.float() for k, v in load(data).items()}, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{folder / WEIGHTS} holds another architecture than {CARD} says: {error}"
+        ) from None
+    network.eval().requires_grad_(False)
+
+
+def pack_weights(network: torch.nn.Module) -> tuple[bytes, str]:
+    """The weights as float16 in safetensors, and their SHA-256."""
+    data = save({k: v.half().contiguous() for k, v in network.state_dict().items()})
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def digest_of(weights_sha256: str, model: BaseModel, channels: Channels) -> str:
+    """Digest of all that decides the numbers of a network."""
     # Without defaults: an option that is added later leaves the digest of older checkpoints alone.
     content = [
         weights_sha256,

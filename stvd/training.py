@@ -6,9 +6,9 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,7 +19,7 @@ from torch import Tensor
 from stvd.checkpoint import Checkpoint, GridContract, count_parameters, write_atomically
 from stvd.conditioning import Channels, repeat_cells
 from stvd.dataset import HALO, Crops, Event
-from stvd.model import STVD, ModelConfig
+from stvd.model import ModelConfig
 
 STATE = "state.safetensors"
 
@@ -77,7 +77,9 @@ class TrainingConfig(BaseModel):
             raise ValueError(f"warmup {self.warmup} is not shorter than the {self.steps} steps")
         return self
 
-    def crops(self, events: Sequence[Event], window: int, factor: int) -> Crops:
+    def crops(
+        self, events: Sequence[Event], window: int, factor: int, *, roughness: bool = False
+    ) -> Crops:
         """The crops that are trained on."""
         return Crops(
             events,
@@ -87,6 +89,7 @@ class TrainingConfig(BaseModel):
             flips=self.flips,
             zoom=self.zoom,
             valid_share=self.valid_share,
+            roughness=roughness,
         )
 
 
@@ -115,6 +118,74 @@ def train(
 ) -> Checkpoint:
     """Train μ and M end to end and publish the averaged weights as a checkpoint in `out`.
 
+    Raises
+    ------
+    ValueError
+        If `out` holds the state of another training, or the crop does not fit model and factor.
+    """
+    torch.manual_seed(config.seed)
+    network = model.build().to(device)
+    optimise(network, model, channels, events, config, out, on_log=on_log, log_every=log_every)
+    parts = {
+        "mean": count_parameters(network.mean),
+        "denoiser": count_parameters(network.denoiser),
+    }
+    return Checkpoint.create(
+        name,
+        network,
+        channels,
+        grid_contract(events, channels.factor),
+        training_record(events, config, parts, device),
+        out,
+    )
+
+
+class Trainable(Protocol):
+    """A network with its objective; `STVD` says what the arguments are."""
+
+    @property
+    def multiple(self) -> int: ...
+
+    def loss(
+        self,
+        target: Tensor,
+        inputs: Tensor,
+        *,
+        time: Tensor,
+        noise: Tensor,
+        weight: Tensor | None,
+        mean_weight: float,
+    ) -> Tensor: ...
+
+    def mean_loss(self, target: Tensor, inputs: Tensor, weight: Tensor) -> Tensor: ...
+
+    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool) -> Any: ...
+
+
+class Architecture(Protocol):
+    """What the loop asks of the configuration of a network."""
+
+    @property
+    def window(self) -> int: ...
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
+
+
+def optimise(
+    network: Trainable,
+    model: Architecture,
+    channels: Channels,
+    events: list[Event],
+    config: TrainingConfig,
+    out: str | Path,
+    *,
+    on_log: Callable[[Progress], None] | None = None,
+    log_every: int = 50,
+) -> None:
+    """Train a network where it is, and leave its averaged weights in it.
+
     A state is saved every `save_every` steps; run again with the same arguments, training goes on from
     it and ends with the same weights, bit for bit on the same device and thread count, because batch,
     noise and noise levels are functions of (seed, step).
@@ -122,12 +193,10 @@ def train(
     Raises
     ------
     ValueError
-        If `out` holds the state of another training, or the crop does not fit model and factor.
+        If `out` holds the state of another training, or the crop does not fit network and factor.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
-    network = model.build().to(device)
     if config.crop % math.lcm(network.multiple, channels.factor):
         raise ValueError(
             f"crop {config.crop} must be a multiple of {math.lcm(network.multiple, channels.factor)}: "
@@ -139,7 +208,7 @@ def train(
     clock, since = time.perf_counter(), loop.step
     losses: list[Tensor] = []
     while loop.step < config.steps:
-        target, inputs = _batch(crops, channels, config, loop.step, device)
+        target, inputs = _batch(crops, channels, config, loop.step, loop.device)
         loss, norm = loop.advance(target, inputs)
         losses.append(loss)
         if loop.step % config.save_every == 0 or loop.step == config.steps:
@@ -156,20 +225,21 @@ def train(
                 )
             )
             clock, since, losses = time.perf_counter(), loop.step, []
-    record: dict[str, Any] = {
+    loop.take_average()
+
+
+def training_record(
+    events: list[Event], config: TrainingConfig, parameters: dict[str, int], device: str
+) -> dict[str, Any]:
+    """How a checkpoint came to be, for its card."""
+    return {
         "config": config.model_dump(),
         "events": [e.name for e in events],
-        "parameters": {
-            "mean": count_parameters(network.mean),
-            "denoiser": count_parameters(network.denoiser),
-        },
+        "parameters": parameters,
         "torch": torch.__version__.split("+")[0],
         "device": device,
         "threads": torch.get_num_threads(),
     }
-    return Checkpoint.create(
-        name, loop.averaged(), channels, grid_contract(events, channels.factor), record, out
-    )
 
 
 def grid_contract(events: list[Event], factor: int) -> GridContract:
@@ -184,14 +254,15 @@ def grid_contract(events: list[Event], factor: int) -> GridContract:
 
 
 def _batch(
-    crops: Crops, channels: Channels, config: TrainingConfig, step: int, device: str
+    crops: Crops, channels: Channels, config: TrainingConfig, step: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    coarse, statics, truth = crops.batch(config.seed, step, config.batch)
+    coarse, statics, truth, exponent = crops.batch(config.seed, step, config.batch)
     edge = HALO * channels.factor
     # Truth under a coarse cell without data is not scored: the model is not told what rained there.
     known = repeat_cells(coarse[:, :, :1].isfinite(), channels.factor)[..., edge:-edge, edge:-edge]
     truth = truth.where(known, float("nan"))
-    x = channels.model_copy(update={"statics": ()}).inputs(coarse, None, periodic_x=False)
+    fields = channels.model_copy(update={"statics": ()})
+    x = fields.inputs(coarse, None, periodic_x=False, exponent=exponent)
     x = x[..., edge:-edge, edge:-edge]
     if statics is not None:
         fixed = channels.scale_statics(statics)
@@ -220,13 +291,13 @@ def _levels(
 class _Loop:
     """Weights, their average and Adam's moments, moved on by one step at a time."""
 
-    def __init__(self, network: STVD, config: TrainingConfig, identity: str) -> None:
+    def __init__(self, network: Trainable, config: TrainingConfig, identity: str) -> None:
         self.network, self.config, self.identity = network, config, identity
         self.step = 0
         self.parameters = dict(network.named_parameters())
         self.average = {k: v.detach().clone() for k, v in self.parameters.items()}
         self.optimiser = torch.optim.Adam(self.parameters.values(), lr=config.learning_rate)
-        self.device = next(network.parameters()).device
+        self.device = next(iter(self.parameters.values())).device
 
     def learning_rate(self, step: int) -> float:
         c = self.config
@@ -269,7 +340,7 @@ class _Loop:
         for parameter in self.parameters.values():
             if parameter.grad is None:  # M, while μ warms up: one count of steps serves all
                 parameter.grad = torch.zeros_like(parameter)
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), c.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), c.clip)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.optimiser.step()
@@ -280,9 +351,8 @@ class _Loop:
             average.lerp_(self.parameters[key].detach(), 1 - decay)
         return loss.detach(), norm.detach()
 
-    def averaged(self) -> STVD:
+    def take_average(self) -> None:
         self.network.load_state_dict(self.average, strict=False)
-        return self.network
 
     def save(self, path: Path) -> None:
         """Everything in one file, replaced in one move."""
@@ -318,7 +388,7 @@ class _Loop:
 
 
 def _identity(
-    model: ModelConfig, channels: Channels, events: list[Event], config: TrainingConfig
+    model: Architecture, channels: Channels, events: list[Event], config: TrainingConfig
 ) -> str:
     """What must be equal for a saved state to be continued; saving more often is no difference."""
     parts = [
