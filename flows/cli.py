@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -291,6 +291,58 @@ def diagnose(
 
 
 @app.command()
+def evaluate(
+    checkpoint: Annotated[str, typer.Option(help="Name or folder of the model.")],
+    data: Annotated[str, typer.Option(help="A data file with fine pr, or a source with truth.")],
+    json: Annotated[Path | None, typer.Option(help="File to write the scores to.")] = None,
+    members: Members = 10,
+    seed: Seed = 0,
+    steps: Steps = 10,
+    solver: Solver = "dpmpp2m",
+    conserve: Conserve = True,
+    systems: Annotated[
+        str, typer.Option(help="What is scored, of these.")
+    ] = "stvd,bicubic,quantile_mapping,rainfarm",
+    frames: Annotated[
+        str | None, typer.Option(help="Frames to score, e.g. 0:20. [default: all]")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Fine cells y0:y1,x0:x1 to cut out of a file.")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder to draw figures into.")] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="[default: STVD_DEVICE]")
+    ] = None,
+) -> None:
+    """Score a model and the classical baselines beside it on a record with truth.
+
+    Cells without data are left out. A record may have any number of frames, and any size that the
+    factor divides.
+
+    - `stvd evaluate --checkpoint radar --data event.nc --json scores.json`
+    - `stvd evaluate --checkpoint gcm --data data/demo_gcm.nc --frames 0:16 --members 4`
+    - `stvd evaluate --checkpoint runs/radar --data event.nc --region 0:128,0:128 --figures shown`
+    """
+    with _told():
+        from flows.evaluation import run
+
+        run(
+            checkpoint,
+            data,
+            json,
+            members=members,
+            seed=seed,
+            sampler={"steps": steps, "solver": solver, "conserve": conserve},
+            systems=[s.strip() for s in systems.split(",") if s.strip()],
+            frames=frames,
+            region=region,
+            figures=figures,
+            device=device,
+            console=console,
+        )
+
+
+@app.command()
 def products(
     name: Annotated[str | None, typer.Argument(help="One product, with its partitions.")] = None,
 ) -> None:
@@ -310,13 +362,35 @@ def products(
 @app.command()
 def info(
     source: Annotated[str | None, typer.Argument(help="One record, in full.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A size of the model, with its cost.")] = None,
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(help="Fine cells, rows and columns, of --preset.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Of a window of --preset.")] = None,
+    inputs: Annotated[int | None, typer.Option(min=1, help="Channels of --preset.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print --preset as JSON.")] = False,
 ) -> None:
-    """List the records that can be used, or describe one.
+    """List the records that can be used, describe one, or say what a size of the model costs.
 
     - `stvd info`
     - `stvd info gcm_demo`
+    - `stvd info --preset paper --json`
+    - `stvd info --preset small --size 160 320 --inputs 2`
     """
     with _told():
+        if preset:
+            if source:
+                raise ValueError("info describes a record or a preset, not both")
+            from flows.cost import as_json, cost, table
+
+            found = cost(preset, inputs=inputs, frames=frames, size=size)
+            if json:
+                typer.echo(as_json(preset, found))
+            else:
+                console.print(table(preset, found))
+            return
+        if json or size or frames or inputs:
+            raise ValueError("--size, --frames, --inputs and --json go with --preset NAME")
         from flows import listing
 
         settings = Settings()

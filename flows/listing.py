@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -63,3 +66,45 @@ def source(reference: str, settings: Settings) -> Table:
     for key, value in record.info.model_dump(exclude={"name", "axis", "frames"}).items():
         table.add_row(key, ", ".join(value) if isinstance(value, tuple) else str(value))
     return table
+
+
+def scores(document: Mapping[str, Any], *, intervals: bool) -> Table:
+    """Scores of all systems of an evaluation; what holds for the truth or one rank is left out.
+
+    Parameters
+    ----------
+    document : as `stvd.evaluation.Evaluation.document` makes it
+    intervals : show them too, which takes a wide console
+    """
+    systems: Mapping[str, Mapping[str, Any]] = document["scores"]
+    table = Table("score", "units")
+    table.columns[0].no_wrap = True
+    for system in systems:
+        table.add_column(system, justify="right", no_wrap=True)
+    names = dict.fromkeys(n for found in systems.values() for n in found)
+    for name in names:
+        if name.startswith("rank_histogram") or re.search(r"_truth$|^rapsd_\d", name):
+            continue
+        units = next(found[name]["units"] for found in systems.values() if name in found)
+        shown = (_estimate(found.get(name), intervals) for found in systems.values())
+        table.add_row(name, units, *shown)
+    return table
+
+
+def comparison(document: Mapping[str, Any], score: str = "crps_fair") -> Table:
+    """One error of stvd over that of every other system."""
+    table = Table("", f"{score} of stvd over theirs", "90% interval")
+    for name, found in document["comparison"].items():
+        if entry := found.get(score):
+            low, high = ("–" if entry[k] is None else f"{entry[k]:.3f}" for k in ("low", "high"))
+            table.add_row(name, f"{entry['value']:.3f}", f"{low} to {high}")
+    return table
+
+
+def _estimate(entry: Mapping[str, Any] | None, interval: bool) -> str:
+    if entry is None:
+        return "–"
+    value = f"{entry['value']:.3g}"
+    if not interval or entry["low"] is None or entry["high"] is None:
+        return value
+    return f"{value} ({entry['low']:.2g} to {entry['high']:.2g})"

@@ -25,7 +25,7 @@ LARGEST_REGION = 384  # fine cells along each axis, where a record has gaps in i
 REGION_MULTIPLE = 16
 
 
-def catalog_of_file(path: str, factor: int = 8) -> dict[str, Any]:
+def catalog_of_file(path: str, factor: int = 8, *, whole: bool = False) -> dict[str, Any]:
     """The catalog document of a NetCDF file or Zarr store with three entries at most.
 
     They are the coarse source, named as the file without its ending, and `<name>_truth` and
@@ -35,6 +35,8 @@ def catalog_of_file(path: str, factor: int = 8) -> dict[str, Any]:
     ----------
     path : local path of a `.nc` file or a `.zarr` store
     factor : fine cells per coarse cell and axis, where the file has fine precipitation alone
+    whole : every cell, also those that are not covered; by default the largest covered rectangle of
+        a record with gaps
 
     Raises
     ------
@@ -44,11 +46,12 @@ def catalog_of_file(path: str, factor: int = 8) -> dict[str, Any]:
     path = path.removeprefix("file://")
     if "://" in path:
         raise CatalogError(f"{path} is not a local file; write a catalog entry for it.")
-    return _catalog_of(path, factor, os.stat(path).st_mtime_ns if os.path.exists(path) else 0)
+    modified = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+    return _catalog_of(path, factor, whole, modified)
 
 
 @lru_cache(maxsize=8)
-def _catalog_of(path: str, factor: int, modified: int) -> dict[str, Any]:
+def _catalog_of(path: str, factor: int, whole: bool, modified: int) -> dict[str, Any]:
     """The document of a file as it was when last modified."""
     where = PurePosixPath(path)
     zarr = where.suffix == ".zarr"
@@ -63,7 +66,7 @@ def _catalog_of(path: str, factor: int, modified: int) -> dict[str, Any]:
             "Give a .yaml catalog, a .nc file or a .zarr store."
         ) from error
     with file:
-        adapters = _adapters(file, str(where), factor)
+        adapters = _adapters(file, str(where), factor, whole)
     data = {
         "datatype": f"intake.readers.datatypes:{'Zarr' if zarr else 'HDF5'}",
         "kwargs": {"url": f"file://{Path(path).resolve()}"},
@@ -118,7 +121,7 @@ def write_record(
         file.to_netcdf(path, engine="netcdf4")
 
 
-def _adapters(file: xr.Dataset, path: str, factor: int) -> dict[str, dict[str, Any]]:
+def _adapters(file: xr.Dataset, path: str, factor: int, whole: bool) -> dict[str, dict[str, Any]]:
     """Adapters of the coarse source (suffix ""), the truth and the grid."""
     fine_field = file.get("pr", file.get("orog"))
     if fine_field is None or ("pr_coarse" not in file and "time" not in fine_field.dims):
@@ -151,7 +154,7 @@ def _adapters(file: xr.Dataset, path: str, factor: int) -> dict[str, dict[str, A
         coarse["coords"] = _coords(file, fine_field)
     static: list[str] = [n for n in ("orog", "land_fraction") if n in file and n in QUANTITIES]
     grid = {"dims": fine, "variables": {n: n for n in static}, "licence": common["licence"]}
-    region = {} if paired else _region(file, fine, factor)
+    region = {} if paired or whole else _region(file, fine, factor)
     shared = {"factor": factor, **region}
     adapters: dict[str, dict[str, Any]] = {
         "": {"role": "coarse", "grid": f"{stem}_grid", **coarse, **common, **shared}

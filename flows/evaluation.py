@@ -1,0 +1,102 @@
+"""What `stvd evaluate` does: find the record and the model, score, write, show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from flows.listing import comparison, scores
+from flows.parameters import find_source
+from flows.settings import Settings
+from stvd.checkpoint import Checkpoint
+from stvd.diagnostics.evaluation_figures import figures as draw
+from stvd.engine import Engine
+from stvd.evaluation import evaluate, require, write
+from stvd.event_file import EventFile, read_event, read_source
+from stvd.sampling import SamplerConfig
+from tasks.progress import Report, reporting
+
+
+def run(
+    checkpoint: str,
+    data: str,
+    out: Path | None,
+    *,
+    members: int,
+    seed: int,
+    sampler: Mapping[str, Any],
+    systems: Sequence[str],
+    frames: str | None,
+    region: str | None,
+    figures: Path | None,
+    device: str | None,
+    console: Console,
+) -> None:
+    """Score a checkpoint and baselines on a record; JSON to `out`, a table to the console."""
+    settings = Settings()
+    folder = checkpoint_folder(checkpoint, settings)
+    model = Checkpoint.load(folder)
+    event = open_event(data, frames, region, settings)
+    if "stvd" in systems:
+        require(model, event)
+    share = float(event.valid.mean())
+    console.print(
+        f"Scoring {model.name} on {event.name}, {event.axis.period(event.frames)}: "
+        f"{len(event.frames)} frames of {event.truth.sizes['y']} × {event.truth.sizes['x']} cells, "
+        f"{share:.0%} of them with data"
+    )
+    with ExitStack() as stack:
+        reports: dict[str, Report] = {}
+
+        def progress(system: str, done: int, total: int) -> None:
+            if system not in reports:
+                reports[system] = stack.enter_context(reporting(system))
+            reports[system](done, total)
+
+        evaluation = evaluate(
+            model,
+            event,
+            members=members,
+            seed=seed,
+            sampler=SamplerConfig(**sampler),
+            engine=Engine(device=device or settings.device),
+            systems=systems,
+            folder=folder,
+            progress=progress,
+        )
+    document = evaluation.document(data if Path(data).exists() else None)
+    if out is not None:
+        write(document, out)
+    console.print(scores(document, intervals=console.width >= 150))
+    if document["comparison"]:
+        console.print(comparison(document))
+    for note in evaluation.notes:
+        console.print(f"Note: {note}", soft_wrap=True)
+    if figures is not None:
+        figures.mkdir(parents=True, exist_ok=True)
+        for name, figure in draw(evaluation).items():
+            figure.savefig(figures / f"{name}.png")
+            console.print(f"{name:<12}{figures / name}.png", soft_wrap=True)
+    if out is not None:
+        console.print(f"{'scores':<12}{out}", soft_wrap=True)
+
+
+def checkpoint_folder(checkpoint: str, settings: Settings) -> Path:
+    """The folder of a checkpoint: a path, or a name among those of the project."""
+    named = settings.checkpoints / checkpoint
+    return Path(checkpoint) if "/" in checkpoint or not named.exists() else named
+
+
+def open_event(data: str, frames: str | None, region: str | None, settings: Settings) -> EventFile:
+    """A data file whole, or a source of the catalogs in its region."""
+    if "/" in data or Path(data).suffix in (".nc", ".nc4", ".zarr"):
+        return read_event(data, frames=frames, region=region)
+    if region is not None:
+        raise ValueError(
+            f"the region of {data} is that of its catalog entry: give a file for another"
+        )
+    return read_source(find_source(data, settings), frames=frames)
