@@ -6,6 +6,8 @@ distributions follow from the sums. Bins are 0.3% wide, which bounds the error o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 LOWEST, HIGHEST, BINS = 1e-8, 1.0, 6000
@@ -27,30 +29,36 @@ def intensity_histogram(rate: np.ndarray, weights: np.ndarray) -> np.ndarray:
     array, shape (6001,), the units of `weights`
     """
     step = BINS / np.log10(HIGHEST / LOWEST)
-    with np.errstate(divide="ignore"):
-        position = np.log10(np.maximum(rate, 0.0), dtype=np.float64) - np.log10(LOWEST)
-    index = np.clip(np.floor(position * step) + 1, 0, BINS).astype(np.int64)
     spread = np.broadcast_to(weights, rate.shape)
-    return np.bincount(index.ravel(), weights=spread.ravel(), minlength=BINS + 1)
+    above = rate >= LOWEST
+    position = np.log10(rate[above], dtype=np.float64) - np.log10(LOWEST)
+    index = np.clip(np.floor(position * step) + 1, 1, BINS).astype(np.int64)
+    histogram = np.bincount(index, weights=spread[above], minlength=BINS + 1)
+    histogram[0] = spread[~above].sum(dtype=np.float64)
+    return histogram
 
 
-def quantile(histogram: np.ndarray, q: float) -> np.ndarray:
-    """The rate below which a share `q` of the weight lies, linear within a bin.
+def quantiles(histogram: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """The rates below which given shares of the weight lie, linear within a bin.
 
     Parameters
     ----------
     histogram : array, shape (..., 6001)
-    q : share, 0 … 1
+    shares : each 0 … 1
 
     Returns
     -------
-    array, shape (...), kg m-2 s-1; NaN for an empty histogram
+    array, shape (..., share), kg m-2 s-1; NaN for an empty histogram
     """
     cumulative = np.cumsum(histogram, axis=-1)
-    target = q * cumulative[..., -1]
     rows = cumulative.reshape(-1, BINS + 1)
-    flat = [_invert(c, t) for c, t in zip(rows, np.ravel(target), strict=True)]
-    return np.array(flat).reshape(histogram.shape[:-1])
+    flat = [[_invert(c, q * c[-1]) for q in shares] for c in rows]
+    return np.array(flat).reshape(*histogram.shape[:-1], len(shares))
+
+
+def quantile(histogram: np.ndarray, q: float) -> np.ndarray:
+    """The rate below which a share `q` of the weight lies, see `quantiles`; shape (...)."""
+    return np.asarray(quantiles(histogram, [q])[..., 0])
 
 
 def _invert(cumulative: np.ndarray, target: float) -> float:

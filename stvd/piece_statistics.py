@@ -2,32 +2,42 @@
 
 Arrays are loaded and always have a tile dimension: members (member, time, tile, y, x), truth
 (time, tile, y, x), both kg m-2 s-1. `stvd.statistics` cuts the pieces and merges the sums.
+
+A cell is *scored* where the truth and the coarse input, those that are given, have a value. No sum
+takes any other cell:
+
+| sums | what is counted |
+| --- | --- |
+| of cells (CRPS, errors, ranks, rates) | scored cells |
+| over time (seams, lag 1, wet and dry) | cells scored in both frames |
+| of neighbours (tile seams, autocorrelation) | pairs of scored cells |
+| of neighbourhoods (FSS) | boxes of scored cells alone |
+| spectra | frames of which every cell of `ScoreConfig.spectrum_box` is scored |
+| block means | blocks with coarse input and all members |
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
-from scores.probability import crps_for_ensemble
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stvd.grid import coarsen_area_weighted
 from stvd.intensity import intensity_histogram
+from stvd.pointwise import Sums, ensemble_sums
 from stvd.spatial import (
     autocorrelation,
-    neighbourhood_fraction,
+    box_counts,
+    event_table,
+    neighbour_jumps,
     radial_frequencies,
     radial_spectrum,
 )
+from stvd.temporal import Frames, temporal_sums
 
 MM_PER_HOUR = 1 / 3600
 """1 mm h-1 in kg m-2 s-1."""
 FIELD = ("time", "tile", "y", "x")
-
-Sums = dict[str, tuple[Any, Any]]
-"""Name of a sum: its dimensions and its values."""
 
 
 class ScoreConfig(BaseModel):
@@ -35,11 +45,21 @@ class ScoreConfig(BaseModel):
 
     Parameters
     ----------
-    wet : mm h-1; the wet rank histogram takes cells where the truth or any member reaches it
+    wet : mm h-1, from which on a cell is wet; the wet rank histogram takes cells where the truth or
+        any member reaches it
     thresholds : mm h-1, of the fractions skill score
     scales : sides of its neighbourhoods, cells
+    tails : mm h-1, thresholds of the threshold-weighted CRPS
     lags : distances of the autocorrelation, cells
-    window : frames sampled jointly; None leaves the seam ratio out
+    window : length of the cycle of windows, frames; None leaves the seam ratio out. Windows of T
+        frames that are sampled one by one have a cycle of T
+    window_edges : where in the cycle a window begins: a seam lies between frame k − 1 and k for every
+        k ≡ edge (mod `window`). Windows 0–4 and bridges 5–7 have `window=8, window_edges=(0, 5)`
+    tile_edges_y, tile_edges_x : edges of the tiles sampled apart, for the tile-seam ratio: edge k lies
+        between the cells k − 1 and k; in x, 0 is the one where a periodic grid closes
+    spectrum_box : (y start, y stop, x start, x stop) of the cells whose spectrum is taken. None takes
+        the whole grid, or where truth is missing the largest rectangle of cells scored in 9 of 10
+        frames
     periodic_x : x closes on itself
     block_frames : length of a bootstrap block in frames, on the absolute lattice
     """
@@ -49,140 +69,186 @@ class ScoreConfig(BaseModel):
     wet: float = Field(0.1, gt=0)
     thresholds: tuple[float, ...] = (0.1, 1.0, 5.0)
     scales: tuple[int, ...] = (1, 8, 32)
+    tails: tuple[float, ...] = (1.0, 5.0)
     lags: tuple[int, ...] = (1, 2, 4, 8, 16)
     window: int | None = Field(None, gt=1)
+    window_edges: tuple[int, ...] = (0,)
+    tile_edges_y: tuple[int, ...] = ()
+    tile_edges_x: tuple[int, ...] = ()
+    spectrum_box: tuple[int, int, int, int] | None = None
     periodic_x: bool = False
     block_frames: int = Field(8, gt=0)
+
+    @model_validator(mode="after")
+    def _edges_lie_in_the_cycle(self) -> ScoreConfig:
+        beyond = [e for e in self.window_edges if not 0 <= e < (self.window or e + 1)]
+        if beyond or not self.window_edges:
+            raise ValueError(
+                f"window_edges {self.window_edges} do not lie in a cycle of {self.window} frames; "
+                "give the frames of the cycle, from 0, at which a window begins"
+            )
+        return self
+
+
+def scored_cells(
+    pr: xr.DataArray, truth: xr.DataArray | None, coarse: xr.DataArray | None
+) -> np.ndarray:
+    """Where truth and coarse input, those that are given, have a value.
+
+    Returns
+    -------
+    bool array, shape (time, tile, y, x)
+
+    Raises
+    ------
+    ValueError
+        If the coarse grid does not divide the fine one.
+    """
+    shape = tuple(pr.sizes[d] for d in FIELD)
+    valid = np.ones(shape, bool) if truth is None else truth.transpose(*FIELD).notnull().values
+    if coarse is None:
+        return valid
+    factor = _factor(pr, coarse)
+    known = coarse.transpose(*FIELD).notnull().values
+    return valid & known.repeat(factor, axis=2).repeat(factor, axis=3)
 
 
 def piece_statistics(
     cut: dict[str, xr.DataArray],
+    valid: np.ndarray,
     area: xr.DataArray,
     frames: np.ndarray,
-    last: tuple[np.ndarray, np.ndarray | None] | None,
+    before: Frames | None,
     config: ScoreConfig,
-) -> xr.Dataset:
+) -> tuple[xr.Dataset, Frames]:
     """Sum one piece, which lies within one block.
 
     Parameters
     ----------
     cut : `pr` and, where known, `truth` and `coarse`, loaded
+    valid : `scored_cells` of them; members are finite there
     area : DataArray, shape (tile, y, x)
     frames : absolute numbers of the frames, consecutive, shape (time,)
-    last : the members and the truth one frame before, shapes (member, tile, y, x) and
-        (tile, y, x); None if they are not at hand
+    before : the frame before them; None if it is not at hand
 
     Returns
     -------
-    Dataset of sums with the scalar coordinate `block`
+    Dataset of sums with the scalar coordinate `block`; the last frame, for the piece after this
     """
     block = int(frames[0]) // config.block_frames
     covered = np.zeros(config.block_frames)
     covered[frames % config.block_frames] = 1
-    x = cut["pr"]
-    weights = (area / area.sum()).astype(np.float64)
-    frequency = radial_frequencies((x.sizes["y"], x.sizes["x"]))
+    weights = (area / area.sum()).astype(np.float64).values
+    x = _where_scored(cut["pr"], valid)
+    y = _where_scored(cut["truth"], valid) if "truth" in cut else None
+    now = Frames(x, y, valid)
     out: Sums = {"covered": ("slot", covered)}
-
-    y = cut.get("truth")
-    valid = xr.ones_like(x.isel(member=0), dtype=bool) if y is None else y.notnull()
-    wt = (weights * valid).transpose(*FIELD).values
-    systems = {"": x.values}
+    out |= _of_cells(now, weights, config)
     if y is not None:
-        systems["_truth"] = y.fillna(0.0).values[None]
-        out |= _pointwise(x, y.fillna(0.0), wt, config)
-        out |= _fractions(x.values, systems["_truth"], valid.values, config)
-        out |= _autocorrelations(x.values, systems["_truth"], valid.values, config)
-    for name, values in systems.items():
-        masked = np.where(valid.values, values, 0.0)
-        spectrum = radial_spectrum(masked, periodic_x=config.periodic_x)
-        out["rapsd" + name] = ("frequency", spectrum.mean(axis=(0, 2)).sum(axis=0))
-        out["histogram" + name] = ("bin", intensity_histogram(values, wt) / len(values))
-    if config.window is not None:
-        before = None if last is None else last[0]
-        out |= _jumps(x.values, wt, frames, before, "", config.window)
-        if y is not None:
-            before = None if last is None else last[1][None] if last[1] is not None else None
-            out |= _jumps(y.values[None], wt, frames, before, "_truth", config.window)
-    if "coarse" in cut:
-        out |= _block_means(x, cut["coarse"], area)
-    labels = {
-        "frequency": ("frequency", frequency, {"units": "1", "long_name": "cycles per cell"}),
-        "threshold": ("threshold", list(config.thresholds), {"units": "mm h-1"}),
-        "scale": ("scale", list(config.scales), {"units": "1", "long_name": "cells"}),
-        "lag": ("lag", list(config.lags), {"units": "1", "long_name": "cells"}),
-        "rank": ("rank", np.arange(1, len(x) + 2)),
-    }
-    labels = labels if y is not None else {"frequency": labels["frequency"]}
-    return xr.Dataset(out, coords=labels).assign_coords(block=block)
-
-
-def _pointwise(x: xr.DataArray, y: xr.DataArray, weights: np.ndarray, config: ScoreConfig) -> Sums:
-    """Area-weighted sums over frames of what is a function of one cell, and the ranks."""
-    members = x.sizes["member"]
-    x64, y64 = x.astype(np.float64), y.astype(np.float64)
-    crps, under, over, spread = (
-        crps_for_ensemble(
-            x64, y64, "member", method="ecdf", preserve_dims="all", include_components=True
-        )
-        .transpose("component", *FIELD)
-        .values
+        out |= _fractions(x, y, valid, config)
+        out |= _autocorrelations(x, y, valid, config)
+    out |= _spectra(now, config)
+    out |= temporal_sums(
+        now,
+        before,
+        frames,
+        weights,
+        wet=config.wet * MM_PER_HOUR,
+        window=config.window,
+        edges=config.window_edges,
     )
-    fair = under + over - spread * members / max(members - 1, 1)
-    mean = x64.values.mean(axis=0)
+    if config.tile_edges_y or config.tile_edges_x:
+        out |= _tile_jumps(now, weights * valid, config)
+    if "coarse" in cut:
+        out |= _block_means(cut["pr"], cut["coarse"], area)
+    coords = {k: v for k, v in _labels(now, config).items() if any(k in d for d, _ in out.values())}
+    return xr.Dataset(out, coords=coords).assign_coords(block=block), now.last()
 
-    def total(values: np.ndarray | float) -> tuple[tuple, float]:
-        return (), float((values * weights).sum())
 
-    ranks = {"rank_all": weights, "rank_wet": weights * _wet(x.values, y.values, config.wet)}
+def _where_scored(values: xr.DataArray, valid: np.ndarray) -> np.ndarray:
+    """Values in memory, 0 where they are not scored."""
+    return values.values if valid.all() else np.where(valid, values.values, 0)
+
+
+def _labels(now: Frames, config: ScoreConfig) -> dict[str, tuple]:
+    box = _box(config, now.x)
+    shape = box[0].stop - box[0].start, box[1].stop - box[1].start
+    rate = {"units": "mm h-1"}
+    cells = {"units": "1", "long_name": "cells"}
     return {
-        "weight": total(1.0),
-        "crps": total(crps),
-        "crps_fair": total(fair if members > 1 else np.nan * fair),
-        "error": total(mean - y64.values),
-        "mse_mean": total((mean - y64.values) ** 2),
-        "mse_sample": total(((x64.values - y64.values) ** 2).mean(axis=0)),
-        "variance": total(x64.values.var(axis=0, ddof=1) if members > 1 else np.nan * mean),
-    } | {k: ("rank", _ranks(x.values, y.values, w)) for k, w in ranks.items()}
+        "frequency": (
+            "frequency",
+            radial_frequencies(shape),
+            {"units": "1", "long_name": "cycles per cell"},
+        ),
+        "threshold": ("threshold", list(config.thresholds), rate),
+        "tail": ("tail", list(config.tails), rate),
+        "scale": ("scale", list(config.scales), cells),
+        "lag": ("lag", list(config.lags), cells),
+        "rank": ("rank", np.arange(1, len(now.x) + 2)),
+    }
 
 
-def _wet(x: np.ndarray, y: np.ndarray, wet: float) -> np.ndarray:
-    """Where any of truth and members rains: symmetric, so a calibrated ensemble stays flat."""
-    return np.asarray(np.maximum(x.max(axis=0), y) >= wet * MM_PER_HOUR)
-
-
-def _ranks(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weight of the truth in each rank, ties shared equally, shape (member + 1,)."""
-    members = len(x)
-    below, equal = (x < y).sum(axis=0), (x == y).sum(axis=0)
-    table = np.bincount(
-        (below * (members + 1) + equal).ravel(), weights.ravel(), minlength=(members + 1) ** 2
-    ).reshape(members + 1, members + 1)
-    ranks = np.zeros(members + 1)
-    for b, t in np.argwhere(table):
-        ranks[b : b + t + 1] += table[b, t] / (t + 1)
-    return ranks
+def _of_cells(now: Frames, weights: np.ndarray, config: ScoreConfig) -> Sums:
+    """Sums over scored cells of what is a function of one cell, and the histograms of rates."""
+    w = np.broadcast_to(weights, now.valid.shape)[now.valid]
+    x = now.x[:, now.valid]
+    found: Sums = {"histogram": ("bin", intensity_histogram(x, w) / len(x))}
+    if now.y is None:
+        return found
+    y = now.y[now.valid]
+    found["histogram_truth"] = ("bin", intensity_histogram(y, w))
+    tails = [t * MM_PER_HOUR for t in config.tails]
+    return found | ensemble_sums(x, y, w, wet=config.wet * MM_PER_HOUR, tails=tails)
 
 
 def _fractions(x: np.ndarray, y: np.ndarray, valid: np.ndarray, config: ScoreConfig) -> Sums:
-    """Σ (f − o)² and Σ f² + o² of the fractions skill score, mean over members."""
-    shape = (len(config.thresholds), len(config.scales))
-    skill, reference = np.full(shape, np.nan), np.full(shape, np.nan)
-    for i, threshold in enumerate(config.thresholds):
-        events = [(v >= threshold * MM_PER_HOUR) & valid for v in (x, y)]
-        for j, scale in enumerate(config.scales):
-            if scale > min(x.shape[-2:]):
-                continue
-            f, o = (neighbourhood_fraction(e, scale, periodic_x=config.periodic_x) for e in events)
-            skill[i, j] = _sum_of_frames((f - o) ** 2)
-            reference[i, j] = _sum_of_frames(f**2) + _sum_of_frames(o**2)
+    """Σ (f − o)² and Σ f² + o² of the fractions skill score over boxes, mean over members."""
+    found = np.zeros((2, len(config.thresholds), len(config.scales)))
+    fitting = [(j, s) for j, s in enumerate(config.scales) if s <= min(x.shape[-2:])]
+    found[:, :, [s > min(x.shape[-2:]) for s in config.scales]] = np.nan
+    for place in np.ndindex(y.shape[:2]):
+        missing = None if valid[place].all() else event_table(~valid[place])
+        for i, threshold in enumerate(config.thresholds):
+            observed, *forecast = (v >= threshold * MM_PER_HOUR for v in (y[place], *x[:, *place]))
+            found[:, i] += _fraction_sums(observed, forecast, missing, fitting, config)
     dims = ("threshold", "scale")
-    return {"fss_difference": (dims, skill), "fss_reference": (dims, reference)}
+    return {"fss_difference": (dims, found[0]), "fss_reference": (dims, found[1])}
 
 
-def _sum_of_frames(values: np.ndarray) -> float:
-    """Sum over time of the mean over members and cells, of shape (member, time, tile, y, x)."""
-    return float(values.mean(axis=(0, 2, 3, 4)).sum())
+def _fraction_sums(
+    observed: np.ndarray,
+    forecast: list[np.ndarray],
+    missing: np.ndarray | None,
+    scales: list[tuple[int, int]],
+    config: ScoreConfig,
+) -> np.ndarray:
+    """The sums of `_fractions` of one frame and threshold, per scale, divided by all cells."""
+    periodic = config.periodic_x
+    found = np.zeros((2, len(config.scales)))
+    truth = event_table(observed)
+    boxes, whole = {}, {}
+    for j, scale in scales:
+        if missing is not None:
+            whole[j] = box_counts(missing, scale, periodic_x=periodic) == 0
+        boxes[j] = _fraction(truth, scale, whole.get(j), periodic)
+    for event in forecast:
+        table = event_table(event) if event.any() else None
+        for j, scale in scales:
+            o = boxes[j]
+            f = o * 0 if table is None else _fraction(table, scale, whole.get(j), periodic)
+            reference = f @ f + o @ o
+            found[:, j] += reference - 2 * (f @ o), reference
+    return found / (len(forecast) * observed.size)
+
+
+def _fraction(
+    table: np.ndarray, scale: int, whole: np.ndarray | None, periodic: bool
+) -> np.ndarray:
+    """Share of the cells of every box that have the event, 0 in boxes with a missing cell, flat."""
+    counts = box_counts(table, scale, periodic_x=periodic)
+    counts = counts if whole is None else counts * whole
+    return counts.ravel() * (1 / scale**2)
 
 
 def _autocorrelations(x: np.ndarray, y: np.ndarray, valid: np.ndarray, config: ScoreConfig) -> Sums:
@@ -198,52 +264,69 @@ def _autocorrelations(x: np.ndarray, y: np.ndarray, valid: np.ndarray, config: S
     }
 
 
-def _jumps(
-    values: np.ndarray,
-    weights: np.ndarray,
-    frames: np.ndarray,
-    before: np.ndarray | None,
-    name: str,
-    window: int,
-) -> Sums:
-    """Σ of the mean |frame-to-frame change| at window edges and inside windows, and their numbers.
-
-    Cells missing in either frame (NaN) take no part. The step into a frame whose predecessor is not
-    at hand is not counted.
-    """
-    if before is not None:
-        values = np.concatenate([before[:, None], values], axis=1)
-        weights = np.concatenate([weights[:1], weights], axis=0)
-        arrivals = frames
-    else:
-        arrivals = frames[1:]
-    change = np.abs(np.diff(values.astype(np.float64), axis=1)).mean(axis=0)
-    w = np.where(np.isfinite(change), weights[1:], 0.0)
-    size = w.sum(axis=(1, 2, 3))
-    jump = np.nan_to_num(change * w).sum(axis=(1, 2, 3)) / np.where(size > 0, size, 1)
-    edge = (arrivals % window == 0) & (size > 0)
-    inside = (arrivals % window != 0) & (size > 0)
-    return {
-        f"jump_edge{name}": ((), float(jump[edge].sum())),
-        f"jump_inside{name}": ((), float(jump[inside].sum())),
-        f"steps_edge{name}": ((), float(edge.sum())),
-        f"steps_inside{name}": ((), float(inside.sum())),
-    }
+def _box(config: ScoreConfig, x: np.ndarray) -> tuple[slice, slice]:
+    if config.spectrum_box is None:
+        return slice(0, x.shape[-2]), slice(0, x.shape[-1])
+    top, bottom, left, right = config.spectrum_box
+    return slice(top, bottom), slice(left, right)
 
 
-def _block_means(x: xr.DataArray, coarse: xr.DataArray, area: xr.DataArray) -> Sums:
-    """Σ |block mean − coarse| and Σ coarse, both area-weighted, over frames; mean over members."""
+def _spectra(now: Frames, config: ScoreConfig) -> Sums:
+    """Σ of the spectra of frames without a missing cell in the box, and how many there are."""
+    box = _box(config, now.x)
+    whole = np.asarray(now.valid[:, :, *box].all(axis=(-2, -1)))
+    around = config.periodic_x and box[1] == slice(0, now.x.shape[-1])
+    systems = {"": now.x} if now.y is None else {"": now.x, "_truth": now.y[None]}
+    out: Sums = {"spectra": ((), float(whole.sum()))}
+    for name, values in systems.items():
+        power = 0.0 * radial_frequencies(now.x[0, 0, 0, *box].shape)
+        for member, time, tile in np.ndindex(values.shape[:3]):
+            if whole[time, tile]:
+                field = values[member, time, tile, *box]
+                power += radial_spectrum(field, periodic_x=around) / len(values)
+        out["rapsd" + name] = ("frequency", power)
+    return out
+
+
+def _tile_jumps(now: Frames, weights: np.ndarray, config: ScoreConfig) -> Sums:
+    """Σ |difference of neighbours| over tile edges and inside tiles along y and x; Σ of weights."""
+    systems = {"": now.x} if now.y is None else {"": now.x, "_truth": now.y[None]}
+    along = ((-2, config.tile_edges_y, False), (-1, config.tile_edges_x, config.periodic_x))
+    out: Sums = {}
+    for name, values in systems.items():
+        sums = np.zeros((4, 2))
+        for member in values:
+            for k, (axis, edges, periodic) in enumerate(along):
+                jumps = neighbour_jumps(member, weights, edges, axis, periodic=periodic)
+                sums[:, k] += jumps.sum(axis=(1, 2)) / len(values)
+        for key, value in zip(("edge", "inside"), sums[:2], strict=True):
+            out[f"tile_{key}{name}"] = ("along", value)
+        out |= {"tile_pairs_edge": ("along", sums[2]), "tile_pairs_inside": ("along", sums[3])}
+    return out
+
+
+def _factor(x: xr.DataArray, coarse: xr.DataArray) -> int:
     factor = x.sizes["x"] // coarse.sizes["x"]
     if x.sizes["x"] != factor * coarse.sizes["x"] or x.sizes["y"] != factor * coarse.sizes["y"]:
         raise ValueError(
             f"the fine grid {x.sizes['y']} × {x.sizes['x']} is no multiple of the coarse grid "
             f"{coarse.sizes['y']} × {coarse.sizes['x']}"
         )
-    blocks = coarsen_area_weighted(x.astype(np.float64), area, factor)
-    size = area.coarsen(y=factor, x=factor).sum()
+    return factor
+
+
+def _block_means(x: xr.DataArray, coarse: xr.DataArray, area: xr.DataArray) -> Sums:
+    """Σ |block mean − coarse| and Σ coarse, both area-weighted, over frames; mean over members."""
+    factor = _factor(x, coarse)
+    size = area.coarsen(y=factor, x=factor).sum().values
     size = size / size.sum()
-    gap = abs(blocks - coarse.transpose(*FIELD)).mean("member")
+    given = coarse.transpose(*FIELD).values.astype(np.float64)
+    gap = 0.0 * given
+    for member in x.transpose("member", ...):
+        blocks = coarsen_area_weighted(member.astype(np.float64), area, factor)
+        gap += np.abs(blocks.transpose(*FIELD).values - given) / x.sizes["member"]
+    known = np.isfinite(gap)
     return {
-        "block_gap": ((), float((gap * size).sum())),
-        "block_rain": ((), float((coarse * size).sum())),
+        "block_gap": ((), float((np.where(known, gap, 0.0) * size).sum())),
+        "block_rain": ((), float((np.where(known, given, 0.0) * size).sum())),
     }

@@ -2,22 +2,41 @@
 
 `score_ensemble` is all that most callers need. It is `statistics.gather`, which sums what is needed
 over pieces of the record, followed by `score`, which turns the sums into the scores below; both
-are public so that partitions can be counted apart and merged by `+`.
+are public so that partitions can be counted apart and merged by `+`. `tabulate` makes plain numbers
+of the scores, `compare` sets one system against another on the same record.
 
-| score | formula, with member x_m, truth y, area-weighted mean ⟨·⟩ over cells and frames |
+Cells without truth or without coarse input are in none of them (`stvd.piece_statistics`).
+
+| score | formula, with member x_m, truth y, area-weighted mean ⟨·⟩ over scored cells and frames |
 | --- | --- |
 | crps | ⟨ Σ_m abs(x_m − y) / M − Σ_mn abs(x_m − x_n) / 2M² ⟩, of the empirical distribution |
 | crps_fair | the same with 2M(M − 1): unbiased for an ensemble of any size |
+| twcrps | crps_fair of max(x, t) and max(y, t): what the rain above a threshold t adds |
 | mse_sample, mse_mean | ⟨ (x_m − y)² ⟩ over members; ⟨ (x̄ − y)² ⟩ of the ensemble mean |
 | mean_error | ⟨ x̄ − y ⟩ |
 | spread_skill | √((M + 1) / M · ⟨ var_m ⟩ / mse_mean); 1 when members and truth are exchangeable |
+| rank_histogram | share of the truth in each rank among the members, ties shared; `_wet` where it rains |
 | emd | ∫ abs(F_x − F_y) dp of the pooled values |
 | pe | abs(P99.999(x) − P99.999(y)) of the pooled values |
+| quantile_ratio | P_q(x) / P_q(y) of the pooled values, q = 99, 99.9, 99.99, 99.999% |
 | sae | mean abs(I_x(h) − I_y(h)) over lags h, frames and members (`spatial.autocorrelation`) |
 | lsd | log-spectral distance √mean_k (10 log10 S_x(k) / S_y(k))², of the mean spectra |
+| rapsd_band | S_x, the radially averaged power spectral density, at wavelengths λ to 2λ |
+| rapsd_ratio | the same over that of the truth |
 | fss | 1 − Σ (f − o)² / Σ (f² + o²) of the neighbourhood fractions f and o |
+| lag1, lag1_error | correlation of consecutive frames over cells and time; abs(members − truth) |
+| wet_to_dry, dry_to_wet | share of the wet cells that are dry a frame later, and the reverse |
+| transition_error | mean of abs(members − truth) of these two shares |
 | block_violation | Σ abs(block mean of x_m − coarse) / Σ coarse |
-| seam_ratio | mean abs(frame-to-frame change) at window edges over that inside windows |
+| seam_ratio | mean abs(frame-to-frame change) where a window begins over that inside windows |
+| tile_seam_ratio | mean abs(difference of adjacent cells) over tile edges over that inside tiles |
+
+Seam ratios also come as `_truth`, that of the truth at the same edges, and `_relative`, members over
+truth: weather that happens to change at an edge is in both. The difference of neighbours inside tiles
+is taken along y and x in the shares that the edges have.
+
+A single member is a deterministic forecast: crps, crps_fair and twcrps are those of a point, and
+there is no spread–skill ratio and no rank histogram.
 
 The published SAE has no formula in its paper; this one is dimensionless and not comparable with it.
 """
@@ -25,35 +44,51 @@ The published SAE has no formula in its paper; this one is dimensionless and not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import xarray as xr
 
-from stvd.intensity import EDGES, earth_mover_distance, quantile
+from stvd.intensity import EDGES, earth_mover_distance, quantiles
 from stvd.lattice import TimeAxis
 from stvd.piece_statistics import ScoreConfig
-from stvd.statistics import Statistics, block_length, gather
+from stvd.statistics import FEWEST_BLOCKS, Statistics, block_length, gather
 
 RATE = "kg m-2 s-1"
-PERCENTILE = 0.99999
-FEWEST_BLOCKS = 5
+LEVELS = (0.99, 0.999, 0.9999, 0.99999)
 
 ATTRIBUTES = {
     "crps": ("continuous ranked probability score of the empirical distribution", RATE),
     "crps_fair": ("fair continuous ranked probability score", RATE),
+    "twcrps": ("fair threshold-weighted continuous ranked probability score", RATE),
     "mse_sample": ("mean squared error of a member", "kg2 m-4 s-2"),
     "mse_mean": ("mean squared error of the ensemble mean", "kg2 m-4 s-2"),
     "mean_error": ("mean error of the ensemble mean", RATE),
     "spread_skill": ("spread–skill ratio, corrected for ensemble size", "1"),
     "emd": ("1-Wasserstein distance of pooled values", RATE),
     "pe": ("absolute error of the 99.999th percentile of pooled values", RATE),
+    "quantile_ratio": ("quantile of pooled values over that of the truth", "1"),
     "sae": ("mean absolute error of the spatial autocorrelation", "1"),
     "lsd": ("log-spectral distance of the radially averaged spectra", "dB"),
+    "rapsd_band": ("radially averaged power spectral density in an octave", f"({RATE})2"),
+    "rapsd_ratio": ("power in an octave over that of the truth", "1"),
     "fss": ("fractions skill score of a member", "1"),
+    "lag1": ("correlation of consecutive frames", "1"),
+    "lag1_truth": ("correlation of consecutive frames of the truth", "1"),
+    "lag1_error": ("absolute error of the correlation of consecutive frames", "1"),
+    "wet_to_dry": ("share of wet cells that are dry a frame later", "1"),
+    "wet_to_dry_truth": ("share of wet cells that are dry a frame later, truth", "1"),
+    "dry_to_wet": ("share of dry cells that are wet a frame later", "1"),
+    "dry_to_wet_truth": ("share of dry cells that are wet a frame later, truth", "1"),
+    "transition_error": ("mean absolute error of the shares that turn dry and wet", "1"),
     "block_violation": ("mean absolute departure of block means from the input, relative", "1"),
-    "seam_ratio": ("jump at window edges over jump inside windows", "1"),
+    "seam_ratio": ("jump where a window begins over jump inside windows", "1"),
     "seam_ratio_truth": ("the same ratio in the truth", "1"),
+    "seam_ratio_relative": ("the ratio of the members over that of the truth", "1"),
+    "tile_seam_ratio": ("difference over tile edges over difference inside tiles", "1"),
+    "tile_seam_ratio_truth": ("the same ratio in the truth", "1"),
+    "tile_seam_ratio_relative": ("the ratio of the members over that of the truth", "1"),
     "rank_histogram": ("share of the truth in each rank", "1"),
     "rank_histogram_wet": ("share of the truth in each rank where truth or a member is wet", "1"),
     "rapsd": ("radially averaged power spectral density of the members", f"({RATE})2"),
@@ -61,6 +96,10 @@ ATTRIBUTES = {
     "histogram": ("share of the area and time in each bin of rain rate, members", "1"),
     "histogram_truth": ("share of the area and time in each bin of rain rate, truth", "1"),
 }
+ERRORS = ("crps", "crps_fair", "twcrps", "mse_sample", "mse_mean", "emd", "pe", "sae", "lsd",
+          "lag1_error", "transition_error", "block_violation")  # fmt: skip
+"""Scores that are 0 for a perfect system, so that a ratio of two systems has a meaning."""
+RANKS = {"rank_histogram": "rank_all", "rank_histogram_wet": "rank_wet"}
 
 
 def score_ensemble(
@@ -108,111 +147,259 @@ def score(statistics: Statistics, *, replicates: int = 200, seed: int = 0) -> xr
     """Turn summed statistics into scores with 90% intervals.
 
     The interval is that of a block bootstrap: blocks of time are drawn with replacement, their sums
-    added and scored again. Fewer than 5 blocks give no interval (NaN).
+    added and scored again; draws in which a score is not defined are left out. Fewer than 5 blocks
+    give no interval (NaN).
 
     Returns
     -------
-    Dataset; the scores with the dimension `estimate` (value, low, high), `fss` also with
-    `threshold` and `scale`; `rank_histogram`, `rapsd`, `histogram` and the same of the truth
+    Dataset; the scores with the dimension `estimate` (value, low, high), some also with
+    `threshold`, `tail`, `scale`, `level` or `wavelength`; `rank_histogram` with `_low` and `_high`;
+    `rapsd`, `histogram` and the same of the truth
     """
-    sums = statistics.sums.drop_vars("covered").assign_coords(block=np.arange(_blocks(statistics)))
-    frames = statistics.sums["covered"].sum("slot").assign_coords(block=sums["block"])
-    sums = sums.assign(frames=frames)
-    value = _scores(sums.sum("block", skipna=False), statistics)
-    low, high = _interval(sums, statistics, replicates, seed)
-    estimate = xr.Variable("estimate", np.array(["value", "low", "high"]))
-    scored = xr.concat([value, low, high], estimate)
-    scored = scored.merge(_distributions(sums.sum("block", skipna=False)))
-    for name, (long_name, units) in ATTRIBUTES.items():
-        if name in scored:
-            scored[name].attrs = {"long_name": long_name, "units": units}
-    scored.attrs = {
+    total = statistics.sums.sum("block", skipna=False)
+    drawn = _resampled(statistics, replicates, seed)
+    scored = _estimates(
+        _scores(total, statistics), None if drawn is None else _scores(drawn, statistics)
+    )
+    scored = scored.merge(_distributions(total))
+    ranks = _estimates(_ranks(total), None if drawn is None else _ranks(drawn))
+    for bound in ("low", "high"):
+        at = ranks.sel(estimate=bound, drop=True)
+        scored = scored.merge(at.rename({n: f"{n}_{bound}" for n in at.data_vars}))
+    for name in scored.data_vars:
+        known = str(name).removesuffix("_low").removesuffix("_high")
+        scored[name].attrs = dict(zip(("long_name", "units"), ATTRIBUTES[known], strict=True))
+    box = statistics.config.spectrum_box
+    scored.attrs = _about(statistics) | {
         "members": statistics.members,
-        "frames": statistics.frames,
-        "blocks": _blocks(statistics),
-        "block_frames": statistics.config.block_frames,
-        "interval": "90%, block bootstrap" if _blocks(statistics) >= FEWEST_BLOCKS else "none",
+        "spectrum_box": "all cells" if box is None else "y {}:{}, x {}:{}".format(*box),
     }
     return scored
+
+
+def compare(a: Statistics, b: Statistics, *, replicates: int = 200, seed: int = 0) -> xr.Dataset:
+    """Scores of one system over those of another on the same record, with 90% intervals.
+
+    Both are resampled by the same blocks, so what they share (an easy or a hard day) is no part of the
+    interval. Only scores that are 0 for a perfect system are compared (`ERRORS`).
+
+    Returns
+    -------
+    Dataset with the dimension `estimate` (value, low, high); 0.75 says that `a` has three quarters of
+    the error of `b`
+
+    Raises
+    ------
+    ValueError
+        If the two were not counted over the same cells and frames.
+    """
+    same = a.config == b.config and a.sums["covered"].equals(b.sums["covered"])
+    cells = [s.sums["histogram"].sum("bin").values for s in (a, b)]
+    if not same or not np.allclose(cells[0], cells[1], rtol=1e-9):
+        raise ValueError(
+            "the systems were scored on other frames, cells or with other configurations; gather both "
+            "with the same truth, input, axis and config"
+        )
+    totals = (t.sums.sum("block", skipna=False) for t in (a, b))
+    value = _ratios(*(_scores(s, t) for s, t in zip(totals, (a, b), strict=True)))
+    drawn = [_resampled(t, replicates, seed) for t in (a, b)]
+    replicated = [_scores(s, t) for s, t in zip(drawn, (a, b), strict=True) if s is not None]
+    compared = _estimates(value, _ratios(*replicated) if replicated else None)
+    for name in compared.data_vars:
+        long_name = f"{ATTRIBUTES[str(name)][0]}, over that of the other system"
+        compared[name].attrs = {"long_name": long_name, "units": "1"}
+    compared.attrs = _about(a)
+    return compared
+
+
+def tabulate(scored: xr.Dataset) -> dict[str, dict[str, float | str | None]]:
+    """Every score by a flat name: `{"crps": {"value": …, "low": …, "high": …, "units": …}, …}`.
+
+    Names carry what the score depends on: `twcrps_1mmh`, `fss_1mmh_8cells`, `p99_999_ratio`,
+    `rapsd_8cells` (wavelengths of 8 to 16 cells), `rank_histogram_1`. Scores that are not defined are
+    left out; an interval that is not defined is None.
+    """
+    table: dict[str, dict[str, float | str | None]] = {}
+    for key, units, point in _points(scored):
+        value, low, high = (v if math.isfinite(v) else None for v in point)
+        if value is not None:
+            table[key] = {"value": value, "low": low, "high": high, "units": units}
+    for name in RANKS.keys() & scored.keys():
+        columns = [scored[n].values.tolist() for n in (name, f"{name}_low", f"{name}_high")]
+        for rank, (value, *bounds) in enumerate(zip(*columns, strict=True), start=1):
+            if math.isfinite(value):
+                low, high = (v if math.isfinite(v) else None for v in bounds)
+                entry = {"value": value, "low": low, "high": high, "units": "1"}
+                table[f"{name}_{rank}"] = entry
+    return table
 
 
 def flatten(scored: xr.Dataset, *, intervals: bool = True) -> dict[str, float]:
     """Scores as plain numbers, e.g. `{"crps": …, "crps_low": …, "fss_1mmh_8cells": …}`.
 
-    Numbers that are not defined (NaN) are left out; names suit MLflow metrics.
+    Names as in `tabulate`, without the ranks. Numbers that are not defined (NaN) are left out; names
+    suit MLflow metrics.
     """
     flat: dict[str, float] = {}
+    for key, _, point in _points(scored):
+        for number, suffix in zip(point, ("", "_low", "_high"), strict=True):
+            if math.isfinite(number) and (intervals or not suffix):
+                flat[key + suffix] = number
+    return flat
+
+
+def _points(scored: xr.Dataset) -> Iterator[tuple[str, str, list[float]]]:
+    """Flat name, units, and value, low and high of every score."""
     for name, array in scored.data_vars.items():
         if "estimate" not in array.dims:
             continue
         others = [d for d in array.dims if d != "estimate"]
         points = array.stack(point=others).transpose("point", "estimate") if others else [array]
         for point in points:
-            key = str(name)
-            if others:
-                threshold, scale = float(point["threshold"]), int(point["scale"])
-                key = f"{name}_{threshold:g}mmh_{scale}cells"
-            for estimate, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
-                number = float(point.sel(estimate=estimate))
-                if math.isfinite(number) and (intervals or not suffix):
-                    flat[key + suffix] = number
-    return flat
+            estimates = [float(point.sel(estimate=e)) for e in ("value", "low", "high")]
+            yield _flat_name(str(name), point), array.attrs["units"], estimates
 
 
-def _blocks(statistics: Statistics) -> int:
-    return int(statistics.sums.sizes["block"])
+def _flat_name(name: str, point: xr.DataArray) -> str:
+    if name == "quantile_ratio":
+        return f"p{100 * float(point['level']):g}_ratio".replace(".", "_")
+    parts = [name.removesuffix("_band")]
+    parts += [f"{float(point[d]):g}mmh" for d in ("threshold", "tail") if d in point.coords]
+    parts += [f"{int(point[d])}cells" for d in ("scale", "wavelength") if d in point.coords]
+    return "_".join(parts)
 
 
-def _interval(
-    sums: xr.Dataset, statistics: Statistics, replicates: int, seed: int
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """The 5th and 95th percentile of every score over resampled blocks."""
+def _about(statistics: Statistics) -> dict[str, int | str]:
+    blocks = int(statistics.sums.sizes["block"])
+    return {
+        "frames": statistics.frames,
+        "blocks": blocks,
+        "block_frames": statistics.config.block_frames,
+        "interval": "90%, block bootstrap" if blocks >= FEWEST_BLOCKS else "none",
+    }
+
+
+def _resampled(statistics: Statistics, replicates: int, seed: int) -> xr.Dataset | None:
+    """Sums over blocks drawn with replacement, with the dimension `replicate`; None for too few."""
+    sums = statistics.sums.drop_vars(["block", "covered"])
     blocks = sums.sizes["block"]
-    missing = _scores(sums.sum("block", skipna=False), statistics) * np.nan
-    if blocks < FEWEST_BLOCKS or replicates < 1 or not missing.data_vars:
-        return missing, missing
+    if blocks < FEWEST_BLOCKS or replicates < 1:
+        return None
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=replicates)
     times = xr.DataArray(drawn.astype(np.float64), dims=("replicate", "block"))
-    resampled = xr.Dataset({k: xr.dot(times, v, dim="block") for k, v in sums.items()})
-    replicated = _scores(resampled, statistics)
-    bounds = replicated.quantile([0.05, 0.95], "replicate", skipna=False)
-    return bounds.isel(quantile=0, drop=True), bounds.isel(quantile=1, drop=True)
+    return xr.Dataset({k: xr.dot(times, v, dim="block") for k, v in sums.items()})
+
+
+def _estimates(value: xr.Dataset, replicated: xr.Dataset | None) -> xr.Dataset:
+    """Value, and the 5th and 95th percentile of the replicates, along `estimate`."""
+    low = high = value * np.nan
+    if replicated is not None and value.data_vars:
+        # Where a score is undefined in all replicates, numpy warns of what is meant: NaN.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            bounds = replicated.quantile([0.05, 0.95], "replicate")
+        low, high = (bounds.isel(quantile=k, drop=True) for k in (0, 1))
+    estimate = xr.Variable("estimate", np.array(["value", "low", "high"]))
+    return xr.concat([value, low, high], estimate)
 
 
 def _scores(s: xr.Dataset, statistics: Statistics) -> xr.Dataset:
     """Every score whose sums are there; NaN where a denominator is 0."""
     out: dict[str, xr.DataArray] = {}
     if "crps" in s:
-        for name in ("crps", "crps_fair", "mse_sample", "mse_mean"):
+        for name in ("crps", "crps_fair", "twcrps", "mse_sample", "mse_mean"):
             out[name] = _ratio(s[name], s["weight"])
         out["mean_error"] = _ratio(s["error"], s["weight"])
         size = (statistics.members + 1) / statistics.members
         out["spread_skill"] = (size * _ratio(s["variance"], s["mse_mean"])) ** 0.5
-        ours, true = s["histogram"], s["histogram_truth"]
-        bins = [["bin"], ["bin"]]
-        out["emd"] = xr.apply_ufunc(earth_mover_distance, ours, true, input_core_dims=bins)
-        out["pe"] = abs(_percentile(ours) - _percentile(true))
         out["sae"] = _ratio(s["autocorrelation_gap"], s["autocorrelation_count"]).mean("lag")
-        decibel = 10 * xr.apply_ufunc(np.log10, _ratio(s["rapsd"], s["rapsd_truth"]))
-        out["lsd"] = (decibel**2).mean("frequency") ** 0.5
         out["fss"] = 1 - _ratio(s["fss_difference"], s["fss_reference"])
+        out |= _of_rates(s) | _of_spectra(s) | _of_changes(s)
     if "block_gap" in s:
         out["block_violation"] = _ratio(s["block_gap"], s["block_rain"])
+    return xr.Dataset(out | _seams(s))
+
+
+def _of_rates(s: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Scores of the pooled distributions of rain rates."""
+    ours, true = s["histogram"], s["histogram_truth"]
+    emd = xr.apply_ufunc(earth_mover_distance, ours, true, input_core_dims=[["bin"], ["bin"]])
+    rates = [
+        xr.apply_ufunc(
+            quantiles,
+            histogram,
+            input_core_dims=[["bin"]],
+            output_core_dims=[["level"]],
+            kwargs={"shares": LEVELS},
+        ).assign_coords(level=("level", list(LEVELS), {"units": "1"}))
+        for histogram in (ours, true)
+    ]
+    pe = abs(rates[0] - rates[1]).isel(level=-1, drop=True)
+    return {"emd": emd, "pe": pe, "quantile_ratio": _ratio(rates[0], rates[1])}
+
+
+def _of_spectra(s: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Log-spectral distance, and power per octave of wavelength."""
+    ratio = _ratio(s["rapsd"], s["rapsd_truth"])
+    decibel = 10 * xr.apply_ufunc(np.log10, ratio.where(ratio > 0))
+    out = {"lsd": (decibel**2).mean("frequency") ** 0.5}
+    octave = np.floor(np.log2(1 / s["frequency"].values * (1 + 1e-9))).astype(int)
+    wavelength = xr.DataArray(2**octave, dims="frequency", name="wavelength")
+    if wavelength.size:
+        power = {n: s[n].groupby(wavelength).mean() for n in ("rapsd", "rapsd_truth")}
+        out["rapsd_band"] = _ratio(power["rapsd"], s["spectra"])
+        out["rapsd_ratio"] = _ratio(power["rapsd"], power["rapsd_truth"])
+    return out
+
+
+def _of_changes(s: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Lag-1 correlation, and shares of cells that turn dry or wet."""
+    out: dict[str, xr.DataArray] = {}
+    for name in ("", "_truth"):
+        weight, a, b, aa, bb, ab = (s[f"moments{name}"].isel(moment=k) for k in range(6))
+        spread = (weight * aa - a**2).clip(0) * (weight * bb - b**2).clip(0)
+        out[f"lag1{name}"] = _ratio(weight * ab - a * b, spread**0.5)
+        wet, dried, dry, wetted = (s[f"changes{name}"].isel(change=k) for k in range(4))
+        out[f"wet_to_dry{name}"] = _ratio(dried, wet)
+        out[f"dry_to_wet{name}"] = _ratio(wetted, dry)
+    gaps = {n: abs(out[n] - out[f"{n}_truth"]) for n in ("lag1", "wet_to_dry", "dry_to_wet")}
+    out["lag1_error"] = gaps["lag1"]
+    out["transition_error"] = (gaps["wet_to_dry"] + gaps["dry_to_wet"]) / 2
+    return out
+
+
+def _seams(s: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Jumps at the edges of windows and tiles over those inside, and relative to the truth."""
+    out: dict[str, xr.DataArray] = {}
     for name in ("", "_truth"):
         if f"jump_edge{name}" in s:
-            edge = _ratio(s[f"jump_edge{name}"], s[f"steps_edge{name}"])
-            inside = _ratio(s[f"jump_inside{name}"], s[f"steps_inside{name}"])
-            out[f"seam_ratio{name}"] = _ratio(edge, inside)
-    return xr.Dataset(out)
-
-
-def _percentile(histogram: xr.DataArray) -> xr.DataArray:
-    return xr.apply_ufunc(quantile, histogram, input_core_dims=[["bin"]], kwargs={"q": PERCENTILE})
+            edge = _ratio(s[f"jump_edge{name}"], s["steps_edge"])
+            out[f"seam_ratio{name}"] = _ratio(
+                edge, _ratio(s[f"jump_inside{name}"], s["steps_inside"])
+            )
+        if f"tile_edge{name}" in s:
+            inside = _ratio(s[f"tile_inside{name}"], s["tile_pairs_inside"]) * s["tile_pairs_edge"]
+            out[f"tile_seam_ratio{name}"] = _ratio(
+                s[f"tile_edge{name}"].sum("along"), inside.sum("along")
+            )
+    for name in ("seam_ratio", "tile_seam_ratio"):
+        if f"{name}_truth" in out:
+            out[f"{name}_relative"] = _ratio(out[name], out[f"{name}_truth"])
+    return out
 
 
 def _ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
     return numerator / denominator.where(denominator > 0)
+
+
+def _ratios(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
+    return xr.Dataset({n: _ratio(a[n], b[n]) for n in ERRORS if n in a and n in b})
+
+
+def _ranks(s: xr.Dataset) -> xr.Dataset:
+    found = {n: _ratio(s[k], s[k].sum("rank")) for n, k in RANKS.items() if k in s}
+    return xr.Dataset(found)
 
 
 def _distributions(s: xr.Dataset) -> xr.Dataset:
@@ -220,15 +407,10 @@ def _distributions(s: xr.Dataset) -> xr.Dataset:
     out: dict[str, xr.DataArray] = {}
     for name in ("rapsd", "rapsd_truth"):
         if name in s:
-            out[name] = s[name] / s["frames"]
+            out[name] = _ratio(s[name], s["spectra"])
     for name in ("histogram", "histogram_truth"):
         if name in s:
             out[name] = _ratio(s[name], s[name].sum("bin"))
-    for name, sums in (("rank_histogram", "rank_all"), ("rank_histogram_wet", "rank_wet")):
-        if sums in s:
-            out[name] = _ratio(s[sums], s[sums].sum("rank"))
-    found = xr.Dataset(out)
-    if "bin" in found.dims:
-        edges = xr.Variable("bin", EDGES[1:], {"units": RATE, "long_name": "upper edge of the bin"})
-        found = found.assign_coords(bin=edges)
-    return found
+    found = xr.Dataset(out).merge(_ranks(s))
+    edges = xr.Variable("bin", EDGES[1:], {"units": RATE, "long_name": "upper edge of the bin"})
+    return found.assign_coords(bin=edges)

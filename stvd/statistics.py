@@ -15,15 +15,23 @@ import numpy as np
 import xarray as xr
 
 from stvd.lattice import TimeAxis
-from stvd.piece_statistics import FIELD, ScoreConfig, piece_statistics
+from stvd.piece_statistics import FIELD, ScoreConfig, piece_statistics, scored_cells
+from stvd.spatial import largest_rectangle
+from stvd.temporal import Frames
 
+FEWEST_BLOCKS = 5
 MAX_BLOCKS = 64
+SCORED_OFTEN = 0.9
 
 
 def block_length(frames: int, step_seconds: int) -> int:
-    """Frames of a bootstrap block: half an hour of sub-hourly rain, else a day, or longer."""
+    """Frames of a bootstrap block: half an hour of sub-hourly rain, else a day, or longer.
+
+    A record too short for 5 such blocks has 5 shorter ones; the interval is then rather too narrow.
+    """
     # 64 blocks at most: they bound the memory of the sums, and more would not sharpen the interval.
     unit = max(1, (1800 if step_seconds < 3600 else 86400) // step_seconds)
+    unit = min(unit, max(1, frames // FEWEST_BLOCKS))
     return unit * max(1, -(-frames // (unit * MAX_BLOCKS)))
 
 
@@ -42,7 +50,8 @@ class Statistics:
         if (self.config, self.members) != (other.config, other.members):
             raise ValueError(
                 "statistics of different configurations or ensemble sizes do not merge: "
-                f"{self.members} members {self.config} and {other.members} members {other.config}"
+                f"{self.members} members {self.config} and {other.members} members {other.config}. "
+                "Where only the spectrum_box differs, other cells are missing: give one in the config"
             )
         sums = _merge([*_by_block(self.sums), *_by_block(other.sums)])
         if (sums["covered"] > 1).any():
@@ -75,10 +84,11 @@ def gather(
     Parameters
     ----------
     pr : DataArray, shape (member, time, [tile,] y, x), kg m-2 s-1, lazily or in memory
-    truth : DataArray, shape (time, [tile,] y, x); cells where it is missing are not scored. None
+    truth : DataArray, shape (time, [tile,] y, x); cells where it is missing (NaN) are not scored. None
         leaves only what the ensemble alone gives (spectrum, histogram)
     area : DataArray, shape ([tile,] y, x), m2: the weights
-    coarse : DataArray, shape (time, [tile,] y / factor, x / factor), the input, for the block means
+    coarse : DataArray, shape (time, [tile,] y / factor, x / factor), the input, for the block means;
+        fine cells under a missing block (NaN) are not scored
     axis : the lattice of time on which blocks and windows lie; None counts frames from the first
     piece_values : how many values are worked on at once; about 100 bytes of memory each
     progress : called with (frames done, frames in all)
@@ -86,8 +96,8 @@ def gather(
     Raises
     ------
     ValueError
-        If a coordinate differs between the arrays, a member has a value that is not finite, or
-        the units are not kg m-2 s-1.
+        If a coordinate differs between the arrays, a member lacks a value in a cell that is scored,
+        a value is infinite, or the units are not kg m-2 s-1.
     """
     arrays = {"pr": pr, "truth": truth, "coarse": coarse}
     _assert_comparable(arrays, area)
@@ -96,27 +106,54 @@ def gather(
     if times.size == 0 or (np.diff(frames) <= 0).any():
         raise ValueError("pr has no frames, or its times do not ascend; sort them by time")
 
+    if config.spectrum_box is None:
+        box = _spectrum_box(pr, truth, coarse, piece_values)
+        config = config.model_copy(update={"spectrum_box": box})
+
     parts: dict[int, xr.Dataset] = {}
-    last: tuple[np.ndarray, np.ndarray | None] | None = None
+    before: Frames | None = None
     for slab in _slabs(pr, piece_values):
         loaded = {k: _load(v, slab, k) for k, v in arrays.items() if v is not None}
         for piece in _pieces(frames, slab, config.block_frames, loaded["pr"].sizes, piece_values):
             inside = slice(piece.start - slab.start, piece.stop - slab.start)
             cut = {k: v.isel(time=inside) for k, v in loaded.items()}
+            valid = scored_cells(cut["pr"], cut.get("truth"), cut.get("coarse"))
+            _assert_complete(cut["pr"], valid)
             first = piece.start
             if first == 0 or frames[first] != frames[first - 1] + 1:
-                last = None
-            sums = piece_statistics(
-                cut, _with_tile(area), frames[piece.start : piece.stop], last, config
+                before = None
+            sums, before = piece_statistics(
+                cut, valid, _with_tile(area), frames[piece.start : piece.stop], before, config
             )
             block = int(sums["block"])
             parts[block] = parts[block] + sums if block in parts else sums
-            y = cut["truth"].values[-1].copy() if truth is not None else None
-            last = (cut["pr"].values[:, -1].copy(), y)
             if progress is not None:
                 progress(piece.stop, times.size)
         del loaded, cut  # before the next slab is read
     return Statistics(config, pr.sizes["member"], _merge(parts.values()))
+
+
+def _spectrum_box(
+    pr: xr.DataArray, truth: xr.DataArray | None, coarse: xr.DataArray | None, piece_values: int
+) -> tuple[int, int, int, int] | None:
+    """The largest rectangle of cells that are scored in most frames; None for the whole grid.
+
+    Spectra of one record have to be of one grid, so the missing cells are counted beforehand.
+    """
+    if truth is None and coarse is None:
+        return None
+    one = pr.isel(member=0) if truth is None else truth
+    counted, frames = np.zeros(1), 0
+    for slab in _slabs(one, piece_values):
+        shape = _with_tile(pr.isel(member=[0], time=slice(slab.start, slab.stop)))
+        known = {"truth": truth, "coarse": coarse}
+        loaded = {k: None if v is None else _load(v, slab, k) for k, v in known.items()}
+        valid = scored_cells(shape, **loaded)
+        some = valid.any(axis=(1, 2, 3))
+        counted, frames = counted + valid.sum(axis=0), frames + int(some.sum())
+    often = np.asarray((counted >= max(SCORED_OFTEN * frames, 1)).all(axis=0))
+    found = None if often.all() else largest_rectangle(often)
+    return (found[0].start, found[0].stop, found[1].start, found[1].stop) if found else None
 
 
 def _by_block(sums: xr.Dataset) -> Iterator[xr.Dataset]:
@@ -208,12 +245,25 @@ def _with_tile(array: xr.DataArray) -> xr.DataArray:
 
 def _load(array: xr.DataArray, slab: range, name: str) -> xr.DataArray:
     loaded = array.isel(time=slice(slab.start, slab.stop)).compute()
-    bad = loaded.copy(data=~np.isfinite(loaded.values))
-    if name != "truth" and bad.any():
-        when = loaded["time"][bad.any([d for d in loaded.dims if d != "time"]).values]
-        where = str(when.values[0]) if "time" in loaded.coords else f"frame {slab.start}"
-        raise ValueError(
-            f"{name} has {int(bad.sum())} values that are not finite, the first at {where}; an "
-            "ensemble with gaps cannot be scored: run the partition again, or leave the time out"
-        )
+    _assert_none(
+        loaded.copy(data=np.isinf(loaded.values)),
+        f"{name} has {{}} infinite values, the first at {{}}; correct it",
+    )
     return _with_tile(loaded)
+
+
+def _assert_complete(pr: xr.DataArray, valid: np.ndarray) -> None:
+    """Members have a value wherever they are scored."""
+    _assert_none(
+        pr.isnull() & xr.DataArray(valid, dims=FIELD),
+        "pr has {} values that are not finite, the first at {}; an ensemble with gaps cannot be "
+        "scored: run the partition again, leave the time out, or set the truth to NaN there",
+    )
+
+
+def _assert_none(bad: xr.DataArray, message: str) -> None:
+    if not bad.any():
+        return
+    first = int(bad.any([d for d in bad.dims if d != "time"]).values.argmax())
+    where = str(bad["time"].values[first]) if "time" in bad.coords else f"frame {first}"
+    raise ValueError(message.format(int(bad.sum()), where))

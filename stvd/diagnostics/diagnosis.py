@@ -17,7 +17,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from stvd.diagnostics.tables import area_table
-from stvd.scores import flatten
+from stvd.scores import flatten, tabulate
 
 
 @dataclass(frozen=True)
@@ -73,20 +73,7 @@ class Diagnosis:
 
     def score_record(self) -> dict[str, dict[str, dict[str, float | str | None]]]:
         """`{system: {score: {value, low, high, units}}}`, for JSON."""
-        record: dict[str, dict[str, dict[str, float | str | None]]] = {}
-        for system, scored in self.scores.items():
-            flat = flatten(scored)
-            names = [n for n in flat if not n.endswith(("_low", "_high"))]
-            record[system] = {
-                n: {
-                    "value": flat[n],
-                    "low": flat.get(n + "_low"),
-                    "high": flat.get(n + "_high"),
-                    "units": scored[n if n in scored else n.split("_")[0]].attrs["units"],
-                }
-                for n in names
-            }
-        return record
+        return {system: tabulate(scored) for system, scored in self.scores.items()}
 
 
 class Files(NamedTuple):

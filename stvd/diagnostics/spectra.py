@@ -36,10 +36,12 @@ def on_fine_cells(
     factor = area.sizes["x"] // coarse.sizes["x"]
     static = xr.DataArray(area.variable)  # block means of its coordinates are not those of coarse
     cells = static.coarsen(y=factor, x=factor).sum()
-    plain = config.model_copy(update={"window": None})
-    found = score(
-        gather(coarse.expand_dims("member"), None, cells, config=plain, axis=axis), replicates=0
+    plain = ScoreConfig(
+        periodic_x=config.periodic_x, block_frames=config.block_frames, thresholds=(), lags=(1,)
     )
+    # As its own truth, so that its missing cells are left out.
+    sums = gather(coarse.expand_dims("member"), coarse, cells, config=plain, axis=axis)
+    found = score(sums, replicates=0)
     found["rapsd"] = found["rapsd"] * factor**2
     return found.assign_coords(frequency=found["frequency"] / factor)[["rapsd", "histogram"]]
 
