@@ -9,6 +9,8 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stvd.baselines.quantile_mapping import fit_quantile_mapping
+from stvd.baselines.unet import RegressionConfig, UNetBaseline, require_deterministic, train_unet
 from stvd.catalog import describe, open_source
 from stvd.checkpoint import Checkpoint
 from stvd.conditioning import Channels
@@ -31,6 +33,7 @@ class Recipe(BaseModel):
         several grid spacings which one it is on
     mask : tell the model where coarse rain is missing (`stvd.conditioning.Channels`)
     transform : of rain; its scale and knots are fitted
+    objective : `stvd`, or `unet` for the deterministic UNet of equal size that it is compared with
     preset : size of the model; an ablation refuses other inputs or another window than its own
     window : frames sampled jointly
     training : of the loop
@@ -45,6 +48,7 @@ class Recipe(BaseModel):
     statics: tuple[Literal["orog", "land_fraction", "areacella"], ...] = ()
     mask: bool = False
     transform: RainTransform = RainTransform()
+    objective: Literal["stvd", "unet"] = "stvd"
     preset: Literal["tiny", "small", "paper", "stvd-single", "stvd-3", "stvd-1"] = "small"
     window: int = Field(5, ge=1)
     training: TrainingConfig = TrainingConfig()
@@ -53,6 +57,9 @@ class Recipe(BaseModel):
     def _fits_its_preset(self) -> Recipe:
         inputs = 1 + len(self.predictors) + self.mask + len(self.statics)
         preset(self.preset, inputs, self.window)
+        if self.objective == "unet":
+            RegressionConfig.equal_to(self.preset, inputs, self.window)
+            require_deterministic(self.training)
         return self
 
     @classmethod
@@ -108,8 +115,12 @@ def train_recipe(
     root: str | None = None,
     device: str = "cpu",
     on_log: Callable[[Progress], None] | None = None,
-) -> Checkpoint:
-    """Load the data of a recipe, train (or go on training) and write the checkpoint to `out`."""
+) -> Checkpoint | UNetBaseline:
+    """Load the data of a recipe, train (or go on training) and write the checkpoint to `out`.
+
+    Beside the weights of an STVD lies the table of the quantile mapping that its scores are compared
+    with, fitted on the same events.
+    """
     events = [load_event(s, recipe, catalog=catalog, root=root) for s in recipe.sources]
     factors = {e.truth.shape[-1] // e.coarse.shape[-1] for e in events}
     if len(factors) > 1:
@@ -117,7 +128,18 @@ def train_recipe(
             f"the sources have different factors {sorted(factors)}: train one model each"
         )
     channels = fit(recipe, events, factors.pop())
-    return train(
+    if recipe.objective == "unet":
+        return train_unet(
+            recipe.name,
+            RegressionConfig.equal_to(recipe.preset, channels.channels, recipe.window),
+            channels,
+            events,
+            recipe.training,
+            out,
+            device=device,
+            on_log=on_log,
+        )
+    checkpoint = train(
         recipe.name,
         preset(recipe.preset, channels.channels, recipe.window),
         channels,
@@ -127,3 +149,5 @@ def train_recipe(
         device=device,
         on_log=on_log,
     )
+    fit_quantile_mapping(events).write(out)
+    return checkpoint

@@ -10,6 +10,7 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_link_artifact
 
+from stvd.baselines.unet import UNetBaseline
 from stvd.checkpoint import CARD, WEIGHTS, Checkpoint
 from stvd.fingerprint import fingerprint
 from stvd.recipe import Recipe, train_recipe
@@ -50,7 +51,7 @@ def train_checkpoint(
     return checkpoint.digest
 
 
-def _keep(run: Run, checkpoint: Checkpoint, folder: Path) -> None:
+def _keep(run: Run, checkpoint: Checkpoint | UNetBaseline, folder: Path) -> None:
     """The checkpoint as two files, safetensors and JSON: nothing to unpickle."""
     run.tags({"stvd.digest": checkpoint.digest})
     for file in (CARD, WEIGHTS):
