@@ -18,7 +18,7 @@ CASES = [(64, 64, 4), (160, 320, 1), (160, 320, 4), (384, 384, 2)]
 def case(ny: int, nx: int, members: int) -> None:
     import torch
 
-    from stvd.downscale import sample_bytes
+    from stvd.engine import sample_bytes
     from stvd.model import preset
 
     torch.manual_seed(0)

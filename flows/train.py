@@ -9,7 +9,7 @@ from pydantic import Field
 
 from flows.parameters import find_source
 from flows.settings import Settings
-from stvd.downscale import Engine
+from stvd.engine import Engine
 from stvd.recipe import Recipe
 from tasks.training import train_checkpoint
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -19,7 +20,8 @@ from pydantic import BaseModel, ConfigDict
 from stvd.allocation import keep_freed_memory
 from stvd.checkpoint import Card, Checkpoint, read_card
 from stvd.contract import Finding
-from stvd.downscale import BatchPlan, Engine, downscale
+from stvd.downscale import downscale
+from stvd.engine import BatchPlan, Engine
 from stvd.fingerprint import digest_dataset, digest_parts, fingerprint
 from stvd.partition import Partition
 from stvd.plausibility import coarse_at, require_plausible
@@ -62,17 +64,33 @@ def examine(production: Production, partition: Partition) -> list[Finding]:
     """
     policy = production.quality
     channels = read_card(production.checkpoint).channels
-    findings = check(
-        production.source.coarse(partition.frames),
-        production.source.grid(),
-        axis=production.axis,
-        frames=partition.frames,
-        required=channels.variables,
-        factor=channels.factor,
-        policy=policy,
-    )
+    reads, grid = production.reads(partition), production.source.grid()
+
+    def check_frames(frames: range) -> list[Finding]:
+        return check(
+            production.source.coarse(frames),
+            grid,
+            axis=production.axis,
+            frames=frames,
+            required=channels.variables,
+            factor=channels.factor,
+            policy=policy,
+        )
+
+    own = partition.frames
+    findings = check_frames(own)
+    for around in (range(reads.start, own.start), range(own.stop, reads.stop)):
+        if around:
+            found = [f for f in check_frames(around) if f not in findings]
+            findings += [_of_neighbour(finding, partition) for finding in found]
     enforce(findings, policy)
     return findings
+
+
+def _of_neighbour(finding: Finding, partition: Partition) -> Finding:
+    """A finding on frames beside a partition, which says why it concerns the partition."""
+    why = f"(The frame lies beside {partition.id}, whose windows are joined to it.)"
+    return finding.model_copy(update={"remedy": f"{finding.remedy} {why}"})
 
 
 def identity(production: Production, partition: Partition, card: Card) -> dict[str, Any]:
@@ -82,6 +100,7 @@ def identity(production: Production, partition: Partition, card: Card) -> dict[s
         "source": partition.source,
         "frames": partition.frames,
         "members": partition.members,
+        "reads": production.reads(partition),
         "input": digest_dataset(coarse[list(card.channels.variables)]),
         "grid": digest_dataset(grid[["areacella", *card.channels.statics]]),
         "checkpoint": card.digest,
@@ -100,7 +119,10 @@ def fingerprint_today(production: Production, partition: Partition) -> str:
 
 def sampler(production: Production) -> SamplerConfig:
     return SamplerConfig(
-        solver=production.solver, steps=production.steps, conserve=production.conserve
+        solver=production.solver,
+        steps=production.steps,
+        conserve=production.conserve,
+        windows=production.spec.windows,
     )
 
 
@@ -193,12 +215,14 @@ def _sample(
             plan = block.plan
         seconds = time.perf_counter() - start
         return writer.commit(
-            provenance(production, parts, card, engine, plan, seconds) | dict(origin or {})
+            provenance(production, partition, parts, card, engine, plan, seconds)
+            | dict(origin or {})
         )
 
 
 def provenance(
     production: Production,
+    partition: Partition,
     parts: Mapping[str, Any],
     card: Card,
     engine: Engine,
@@ -211,12 +235,14 @@ def provenance(
         "model": card.name,
         "model_digest": card.digest,
         "input_digest": parts["input"],
+        "input_frames": [parts["reads"].start, parts["reads"].stop],
+        "open_end": production.open_ended(partition),
         "seed": production.seed,
         "sampler": sampler(production).model_dump(mode="json"),
         "device": engine.device,
         "precision": engine.precision,
         "threads": torch.get_num_threads(),
-        "batch": None if plan is None else {"pairs": plan.pairs, "members": plan.members},
+        "batch": None if plan is None else asdict(plan),
         "packages": {name: version(name) for name in RECORDED_PACKAGES},
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -226,7 +252,7 @@ def provenance(
 
 def _input(production: Production, partition: Partition) -> xr.Dataset:
     """The fields that are sampled from, with the repairs that the policy allows."""
-    return cleaned(production.source.coarse(partition.frames), production.quality)
+    return cleaned(production.source.coarse(production.reads(partition)), production.quality)
 
 
 @lru_cache(maxsize=1)

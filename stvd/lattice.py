@@ -7,9 +7,8 @@ the same places whoever asks for it and whenever.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cftime
 import numpy as np
@@ -20,6 +19,9 @@ from pydantic_core import core_schema
 CALENDARS = ("standard", "proleptic_gregorian", "noleap", "360_day", "all_leap", "julian")
 _ALIASES = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
 _FORMATS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y-%m", "%Y")
+
+WindowRule = Literal["bridged", "independent"]
+"""Whether windows are joined by bridges, or sampled each for itself."""
 
 
 def canonical_calendar(name: str) -> str:
@@ -215,17 +217,58 @@ def as_cftime(time: xr.DataArray, calendar: str) -> np.ndarray:
     )
 
 
-def windows(frames: range, length: int) -> Iterator[range]:
-    """Cut `frames` into windows of `length` on the absolute lattice.
+class WindowLattice(BaseModel):
+    """Where windows lie in time: anchors, sampled by themselves, and bridges from each to the next.
 
-    Raises
-    ------
-    ValueError
-        If `frames` does not begin and end at window edges.
+    Anchor i is the T frames [iC, iC + T). Bridged, C = 2T − 2 and bridge i is the T frames
+    [iC + T − 1, (i + 1)C + 1): its first is the last of anchor i and its last the first of anchor
+    i + 1, both known; the T − 2 frames between are its own. Independent, C = T and there are none.
+
+    Parameters
+    ----------
+    length : frames of a window, T; fewer than 3 leave nothing to bridge and are independent
+    rule : `bridged` or `independent`
     """
-    if frames.start % length or frames.stop % length:
-        raise ValueError(
-            f"frames {frames.start}–{frames.stop} do not begin and end at a window edge "
-            f"(a multiple of {length})"
-        )
-    return (range(k, k + length) for k in range(frames.start, frames.stop, length))
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    length: int = Field(ge=1)
+    rule: WindowRule = "bridged"
+
+    @property
+    def bridged(self) -> bool:
+        return self.rule == "bridged" and self.length > 2
+
+    @property
+    def cycle(self) -> int:
+        """C, the frames from one anchor to the next."""
+        return 2 * self.length - 2 if self.bridged else self.length
+
+    @property
+    def edges(self) -> tuple[int, ...]:
+        """Frames of a cycle whose predecessor is another window's, counted from its start."""
+        return (0, self.length) if self.bridged else (0,)
+
+    def cycles(self, frames: range) -> range:
+        """Numbers of the cycles that `frames` touch."""
+        return range(frames.start // self.cycle, -(-frames.stop // self.cycle))
+
+    def reads(self, frames: range) -> range:
+        """The frames of input that decide the numbers of `frames`.
+
+        They begin with a cycle, and end with the last window that `frames` touch or, if that is a
+        bridge, with the anchor behind it.
+        """
+        touched = self.cycles(frames)
+        after = touched[-1] + (self.bridged and frames[-1] not in self.anchor(touched[-1]))
+        return range(self.anchor(touched[0]).start, self.anchor(after).stop)
+
+    def anchor(self, number: int) -> range:
+        """Frames of an anchor."""
+        first = number * self.cycle
+        return range(first, first + self.length)
+
+    def bridge(self, number: int) -> range:
+        """Frames of the bridge from an anchor to the next, the known ones at both ends included."""
+        last = self.anchor(number)[-1]
+        return range(last, last + self.length)

@@ -100,6 +100,7 @@ def plan(
     source: str,
     cell_frames: int,
     members: range,
+    reads: Callable[[range], range] | None = None,
     ledger: Mapping[str, Published],
     fingerprint_of: Callable[[Partition], str] | None = None,
     mode: Mode = "missing",
@@ -117,6 +118,7 @@ def plan(
     source : name of the source
     cell_frames : frames in a cell of the product
     members : members wanted
+    reads : the frames of input that the frames of a cell need before it may run; None: its own
     ledger : what is published, by partition id; read once, never the store
     fingerprint_of : the fingerprint that a published partition would have today. Called once for
         each published partition that was asked for; None: staleness is not looked at
@@ -135,7 +137,7 @@ def plan(
         if frames.start < 0:
             continue
         entries = [e for e in published.get(cell, ()) if _overlap(e.members, members)]
-        blocked = _not_available(axis, frames, available)
+        blocked = _not_available(axis, frames, reads(frames) if reads else frames, available)
         for entry in entries:
             partition = Partition(source=source, frames=frames, members=entry.members)
             planned.append(_decide_published(partition, entry, fingerprint_of, mode, blocked))
@@ -182,15 +184,21 @@ def _by_cell(entries: Iterable[Published], cell_frames: int) -> dict[int, list[P
     return cells
 
 
-def _not_available(axis: TimeAxis, frames: range, available: range) -> str:
-    """Why the source cannot fill `frames`; empty when it can."""
-    if available.start <= frames.start and frames.stop <= available.stop:
-        return ""
+def _not_available(axis: TimeAxis, frames: range, needed: range, available: range) -> str:
+    """Why the source cannot fill `frames` from those that are `needed`; empty when it can."""
     have = str(axis.period(available)) if available else "nothing"
-    return (
-        f"waits for {axis.period(frames)} (frames {frames.start}-{frames.stop}): "
-        f"the source holds {have}"
-    )
+    if not (available.start <= frames.start and frames.stop <= available.stop):
+        return (
+            f"waits for {axis.period(frames)} (frames {frames.start}-{frames.stop}): "
+            f"the source holds {have}"
+        )
+    if needed.stop > available.stop:
+        ahead = range(frames.stop, needed.stop)
+        return (
+            f"waits for {axis.period(ahead)} (frames {ahead.start}-{ahead.stop}), to which its last "
+            f"window is joined: the source holds {have}. If it has ended, ask with open end"
+        )
+    return ""
 
 
 def _overlap(a: range, b: range) -> bool:

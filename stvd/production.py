@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stvd.lattice import TimeAxis
+from stvd.lattice import TimeAxis, WindowLattice, WindowRule
 from stvd.partition import Mode, Partition, Planned, plan
 from stvd.product import Product, ProductNotFound, ProductSpec, StorageOptions
 from stvd.quality import QualityPolicy
@@ -30,7 +30,11 @@ class Production(BaseModel):
     members : of the ensemble
     seed : of the noise
     solver, steps, conserve : how a sample is drawn (`stvd.sampling.SamplerConfig`)
+    windows : `bridged` or `independent` (`stvd.lattice.WindowLattice`); None takes what the product
+        has, `bridged` for a new one
     cell_frames : frames of a partition; None takes about a month. A product keeps its own
+    open_end : sample the last cell of a record also where the input after it is not there, to which
+        its last window would be joined; else it waits
     keepbits : mantissa bits kept when storing; None keeps all
     device : `auto`, `cpu`, `cuda` or `mps`
     quality : which faults of the input stop a partition
@@ -47,7 +51,9 @@ class Production(BaseModel):
     solver: Literal["dpmpp2m", "ddim"] = "dpmpp2m"
     steps: int = Field(10, ge=1, le=1000)
     conserve: bool = True
+    windows: WindowRule | None = None
     cell_frames: int | None = Field(None, ge=1)
+    open_end: bool = True
     keepbits: int | None = Field(None, ge=1, le=23)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     quality: QualityPolicy = QualityPolicy()
@@ -73,14 +79,19 @@ class Production(BaseModel):
     def spec(self) -> ProductSpec:
         """What the product promises: cells as it began with, the rest as said here."""
         product = self.open()
-        window = product.spec.window if product else self.window()
+        stands = product.spec if product else None
+        lattice = WindowLattice(
+            length=stands.window if stands else self.window(),
+            rule=self.windows or (stands.windows if stands else "bridged"),
+        )
         return ProductSpec(
             name=self.name,
             source=self.source.name,
             members=self.members,
             axis=self.axis,
-            window=window,
-            cell_frames=product.spec.cell_frames if product else self._cell(window),
+            window=lattice.length,
+            windows=lattice.rule,
+            cell_frames=stands.cell_frames if stands else self._cell(lattice),
             factor=self.source.info.factor,
             keepbits=self.keepbits,
             licence=self.source.info.licence,
@@ -103,10 +114,25 @@ class Production(BaseModel):
             source=self.source.name,
             cell_frames=self.spec.cell_frames,
             members=range(self.members),
+            reads=None if self.open_end else self.spec.lattice.reads,
             ledger=product.ledger() if product else {},
             fingerprint_of=fingerprint_of,
             mode=mode,
         )
+
+    def reads(self, partition: Partition) -> range:
+        """The frames of input that decide the numbers of a partition, as far as there are any."""
+        own, record = partition.frames, self.source.info.frames
+        needed = self.spec.lattice.reads(own)
+        return range(
+            min(own.start, max(needed.start, record.start)),
+            max(own.stop, min(needed.stop, record.stop)),
+        )
+
+    def open_ended(self, partition: Partition) -> bool:
+        """Whether the record ends before the input to which a partition would be joined."""
+        needed = self.spec.lattice.reads(partition.frames)
+        return needed.stop > self.source.info.frames.stop
 
     def window(self) -> int:
         """Frames that the model samples jointly."""
@@ -115,10 +141,12 @@ class Production(BaseModel):
 
         return read_card(self.checkpoint).model.window
 
-    def _cell(self, window: int) -> int:
-        """Frames of a partition: whole windows, about a month unless it is said otherwise."""
+    def _cell(self, lattice: WindowLattice) -> int:
+        """Frames of a partition: what is asked for, or whole cycles of about a month."""
+        if self.cell_frames and lattice.bridged:
+            return self.cell_frames
         wanted = self.cell_frames or MONTH_SECONDS / self.axis.step_seconds
-        return max(1, round(wanted / window)) * window
+        return max(1, round(wanted / lattice.cycle)) * lattice.cycle
 
 
 def checkpoint_for(source: Source, folder: Path) -> Path:

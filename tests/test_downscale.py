@@ -7,11 +7,13 @@ import xarray as xr
 
 from stvd.checkpoint import Checkpoint, CheckpointError, GridContract
 from stvd.conditioning import Channels, Standard
-from stvd.downscale import BatchPlan, Engine, downscale, plan_batches
-from stvd.lattice import TimeAxis
+from stvd.downscale import downscale
+from stvd.engine import BatchPlan, Engine, plan_batches
+from stvd.lattice import TimeAxis, WindowLattice
 from stvd.model import preset
 from stvd.sampling import SamplerConfig
 from stvd.transforms import RainTransform
+from stvd.window_sampler import WindowSampler
 
 AXIS = TimeAxis(epoch="2001-02-20T00:00:00", step_seconds=10800, calendar="noleap")
 ENGINE = Engine(device="cpu", precision="float32")
@@ -65,6 +67,9 @@ def source(frames: range, tiles: int = 0, periodic: int = 0, cells=(2, 4)):
     return coarse, grid
 
 
+SMALL = ENGINE.model_copy(update={"memory_gib": 1e-6})  # one window, one member at a time
+
+
 def sample(checkpoint, frames, members=range(3), *, data=None, seed=7, engine=ENGINE, **options):
     coarse, grid = data or source(frames)
     blocks = downscale(
@@ -87,42 +92,110 @@ def test_shape_range_and_conservation(checkpoint):
 
 
 def test_a_piece_equals_the_same_piece_of_the_whole_bit_for_bit(checkpoint):
-    engine = ENGINE.model_copy(update={"memory_gib": 1e-6})  # one window, one member at a time
-    whole = sample(checkpoint, range(12), engine=engine)
-    for piece in (range(6), range(6, 12), range(3, 6)):
-        part = sample(checkpoint, piece, engine=engine)
-        assert np.array_equal(part, whole[:, piece.start : piece.stop])
-    assert np.array_equal(
-        sample(checkpoint, range(6, 12), range(1, 2), engine=engine), whole[1:2, 6:]
-    )
+    # windows of 3: anchors at 0-2, 4-6, …, and frame 3, 7, … of a bridge between two of them
+    data = source(range(14), cells=(2, 2))
+    whole = sample(checkpoint, range(14), range(2), data=data, engine=SMALL)
+    for piece in (range(8), range(5, 6), range(6, 8), range(3, 4), range(11, 14)):
+        members = range(1, 2) if len(piece) < 3 else range(2)
+        part = sample(checkpoint, piece, members, data=data, engine=SMALL)
+        assert np.array_equal(part, whole[members.start :, piece.start : piece.stop])
+
+
+def test_pieces_of_whole_cycles_equal_the_whole_with_several_windows_a_batch(checkpoint):
+    coarse, grid = source(range(27), cells=(2, 2))  # three pieces of two cycles, an anchor behind
+
+    def blocks(frames):
+        found = downscale(
+            checkpoint, coarse, grid, frames=frames, members=range(2), seed=7, engine=ENGINE,
+            sampler=SAMPLER,
+        )  # fmt: skip
+        return list(found)
+
+    whole = blocks(range(24))
+    assert [b.frames for b in whole] == [range(8), range(8, 16), range(16, 24)]
+    assert whole[0].plan == BatchPlan(windows=2, tiles=1, members=2)
+    for block in whole[::-1]:
+        (alone,) = blocks(block.frames)
+        assert np.array_equal(alone.pr, block.pr)
+
+
+def test_what_decides_a_piece_is_what_it_reads(checkpoint):
+    lattice = WindowLattice(length=3)
+    coarse, grid = source(range(16), cells=(2, 2))
+    for piece in (range(4, 8), range(6, 8), range(5, 7)):
+        reads = lattice.reads(piece)
+        around = coarse.isel(time=slice(reads.start, reads.stop)), grid
+        whole = sample(checkpoint, piece, range(1), data=(coarse, grid), engine=SMALL)
+        part = sample(checkpoint, piece, range(1), data=around, engine=SMALL)
+        assert np.array_equal(part, whole)
+        if reads.stop > piece.stop:  # with one frame less it is the end of the record
+            ended = around[0].isel(time=slice(None, -1)), grid
+            other = sample(checkpoint, piece, range(1), data=ended, engine=SMALL)
+            assert not np.array_equal(other, part)
+
+
+@pytest.mark.parametrize("frames", [range(1), range(5), range(2, 8)])
+def test_a_record_of_any_length_is_sampled_to_its_ends(checkpoint, frames):
+    coarse, grid = source(frames)
+    pr = sample(checkpoint, frames, data=(coarse, grid))
+    assert pr.shape == (3, len(frames), 16, 32)
+    means = pr.reshape(3, len(frames), 2, 8, 4, 8).mean((3, 5))
+    np.testing.assert_allclose(means, np.broadcast_to(coarse.pr, means.shape), rtol=1e-5)
+    assert pr.std(axis=0).mean(axis=(1, 2)).min() > 0
+
+
+def test_independent_windows_need_no_other_frames(checkpoint):
+    sampler = SAMPLER.model_copy(update={"windows": "independent"})
+    whole = sample(checkpoint, range(12), sampler=sampler, engine=SMALL)
+    part = sample(checkpoint, range(3, 6), sampler=sampler, engine=SMALL)
+    assert np.array_equal(part, whole[:, 3:6])
+    bridged = sample(checkpoint, range(12), engine=SMALL)
+    assert np.array_equal(bridged[:, :3], whole[:, :3])  # the anchor at 0 lies on both lattices
+    assert not np.array_equal(bridged[:, 3:], whole[:, 3:])
+
+
+def test_a_bridge_is_held_at_the_rain_of_its_anchors(checkpoint, monkeypatch):
+    seen = []
+    plain = SamplerConfig.sample
+
+    def spy(self, denoiser, noise, known=None):
+        residual = plain(self, denoiser, noise, known)
+        if known is not None:
+            held = residual.masked_select(known.frames[:, :, None, None, None])
+            given = known.clean.masked_select(known.frames[:, :, None, None, None])
+            seen.append((known.frames.tolist(), torch.equal(held, given)))
+        return residual
+
+    monkeypatch.setattr(SamplerConfig, "sample", spy)
+    sample(checkpoint, range(8), range(1))
+    both, left = [True, False, True], [True, False, False]
+    assert seen == [([both, left], True)]  # the record ends with the second bridge
 
 
 def test_another_batch_plan_agrees_within_the_tolerance(checkpoint):
-    one = sample(checkpoint, range(12), engine=ENGINE.model_copy(update={"memory_gib": 1e-6}))
+    one = sample(checkpoint, range(12), engine=SMALL)
     many = sample(checkpoint, range(12), engine=ENGINE.model_copy(update={"memory_gib": 2}))
     assert np.abs(one - many).max() <= 1e-4 * one.std()
 
 
 def test_a_batch_that_does_not_fit_is_tried_smaller_and_the_plan_told(checkpoint, monkeypatch):
-    import stvd.downscale
+    sample_batch = WindowSampler.sample_batch
 
-    sample_pairs = stvd.downscale._Run.sample_pairs
-
-    def small_memory(self, pairs, members, plan):
-        if plan.pairs * plan.members > 1:
+    def small_memory(self, windows, members, ends):
+        if self.plan.windows * self.plan.tiles * self.plan.members > 1:
             raise torch.OutOfMemoryError("too large")
-        return sample_pairs(self, pairs, members, plan)
+        return sample_batch(self, windows, members, ends)
 
-    whole = sample(checkpoint, range(12))
-    monkeypatch.setattr(stvd.downscale._Run, "sample_pairs", small_memory)
-    coarse, grid = source(range(12))
+    coarse, grid = source(range(12), tiles=2)
+    whole = sample(checkpoint, range(12), data=(coarse, grid))
+    monkeypatch.setattr(WindowSampler, "sample_batch", small_memory)
     blocks = list(
         downscale(
             checkpoint, coarse, grid, frames=range(12), members=range(3), seed=7, engine=ENGINE,
             sampler=SAMPLER,
         )
     )  # fmt: skip
-    assert {block.plan for block in blocks} == {BatchPlan(1, 1)}
+    assert {block.plan for block in blocks} == {BatchPlan(1, 1, 1)}
     small = np.concatenate([block.pr for block in blocks], axis=1)
     assert np.abs(small - whole).max() <= 1e-4 * whole.std()
 
@@ -141,20 +214,20 @@ def test_faces_are_sampled_each_with_their_own_noise(checkpoint):
     pr = sample(checkpoint, range(6), data=(coarse, grid))
     assert pr.shape == (3, 6, 6, 16, 32)
     assert not np.array_equal(pr[:, :, 0], pr[:, :, 1])
-    small = ENGINE.model_copy(update={"memory_gib": 1e-6})
-    again = sample(checkpoint, range(6), data=(coarse, grid), engine=small)
+    again = sample(checkpoint, range(6), data=(coarse, grid), engine=SMALL)
     assert np.abs(pr - again).max() <= 1e-4 * pr.std()
 
 
 def test_a_circle_of_longitude_has_no_preferred_meridian(checkpoint, monkeypatch):
-    import stvd.downscale
+    import stvd.window_sampler
 
     def turn(noise):
         return lambda *name: noise(*name).roll(16, -1)
 
     coarse, grid = source(range(3), periodic=1)
     straight = sample(checkpoint, range(3), data=(coarse, grid))
-    monkeypatch.setattr(stvd.downscale, "window_noise", turn(stvd.downscale.window_noise))
+    noise = turn(stvd.window_sampler.window_noise)
+    monkeypatch.setattr(stvd.window_sampler, "window_noise", noise)
     turned = sample(checkpoint, range(3), data=(coarse.roll(x=2), grid.roll(x=16)))
     assert np.abs(np.roll(straight, 16, -1) - turned).max() <= 1e-4 * straight.std()
 
@@ -168,30 +241,35 @@ def test_bfloat16_stays_close(checkpoint):
 def test_progress_is_told(checkpoint):
     seen = []
     sample(
-        checkpoint, range(9), progress=lambda done, total: seen.append((done, total)),
-        engine=ENGINE.model_copy(update={"memory_gib": 1e-6}),
+        checkpoint, range(9), progress=lambda done, total: seen.append((done, total)), engine=SMALL
     )  # fmt: skip
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    # anchors at 0, 4 and 8 and the two bridges between them
+    assert seen == [(k, 5) for k in range(1, 6)]
 
 
 def test_plans_fit_the_budget():
     network = preset("small", 1).build()
 
     def plan(gib):
-        return plan_batches(network, (64, 64), pairs=12, members=4, memory_gib=gib)
+        return plan_batches(
+            network, (64, 64), cycles=range(12, 24), tiles=6, members=4, memory_gib=gib
+        )
 
-    assert plan(1e-6) == BatchPlan(1, 1)
-    sizes = [plan(g).pairs * plan(g).members for g in (0.02, 0.05, 0.2, 1, 10)]
+    assert plan(1e-6) == BatchPlan(1, 1, 1)
+    plans = [plan(g) for g in (0.03, 0.05, 0.2, 1, 10)]
+    sizes = [p.windows * p.tiles * p.members for p in plans]
     assert sizes == sorted(sizes)
-    assert sizes[-1] == 4 * 4
+    # twelve cycles from the twelfth on: groups of four lie on the lattice, groups of eight do not
+    assert plans[-1] == BatchPlan(4, 6, 4)
+    assert plan(0.2).smaller() == BatchPlan(1, plan(0.2).tiles // 2, 4)
 
 
-def test_frames_off_the_lattice_or_absent_are_refused(checkpoint):
+def test_absent_frames_are_refused(checkpoint):
     coarse, grid = source(range(6))
-    with pytest.raises(ValueError, match="do not begin and end at a window edge"):
-        sample(checkpoint, range(1, 4), data=(coarse, grid))
     with pytest.raises(ValueError, match="test has no frame at 2001-02-20T18:00:00"):
         sample(checkpoint, range(6, 9), data=(coarse, grid))
+    with pytest.raises(ValueError, match="test has no frame at 2001-02-20T12:00:00"):
+        sample(checkpoint, range(4), data=(coarse.isel(time=[0, 1, 2, 3, 5]), grid))
 
 
 def test_sources_that_do_not_fit_are_refused(checkpoint):

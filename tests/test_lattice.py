@@ -15,11 +15,11 @@ from stvd.lattice import (
     IndexRange,
     Period,
     TimeAxis,
+    WindowLattice,
     as_cftime,
     canonical_calendar,
     format_time,
     parse_time,
-    windows,
 )
 
 calendars = st.sampled_from(CALENDARS)
@@ -77,17 +77,53 @@ def test_times_read_from_a_file_are_located(axis, first, count):
     assert axis.locate(time).tolist() == list(range(first, first + count))
 
 
-@given(st.integers(-50, 50), st.integers(0, 20), st.integers(1, 12))
-def test_windows_cover_the_frames_once_and_in_order(first, count, length):
-    wanted = range(first * length, (first + count) * length)
-    cut = list(windows(wanted, length))
-    assert [k for window in cut for k in window] == list(wanted)
-    assert all(window.start % length == 0 and len(window) == length for window in cut)
+lattices = st.builds(
+    WindowLattice, length=st.integers(1, 12), rule=st.sampled_from(["bridged", "independent"])
+)
 
 
-def test_windows_off_the_lattice_are_refused():
-    with pytest.raises(ValueError, match="do not begin and end at a window edge"):
-        windows(range(3, 10), 5)
+@given(lattices, st.integers(-50, 50), st.integers(1, 20))
+def test_every_frame_belongs_to_one_window(lattice, first, count):
+    wanted = range(first * lattice.cycle, (first + count) * lattice.cycle)
+    assert lattice.cycles(wanted) == range(first, first + count)
+    own = []
+    for number in lattice.cycles(wanted):
+        own += lattice.anchor(number)
+        if lattice.bridged:
+            bridge = lattice.bridge(number)
+            assert len(bridge) == lattice.length
+            assert bridge[0] == lattice.anchor(number)[-1]
+            assert bridge[-1] == lattice.anchor(number + 1)[0]
+            own += bridge[1:-1]
+    assert own == list(wanted)
+
+
+@given(lattices, st.integers(-50, 50), st.integers(1, 50))
+def test_what_frames_read_are_whole_windows_around_them(lattice, first, count):
+    wanted = range(first, first + count)
+    reads = lattice.reads(wanted)
+    assert reads.start <= wanted.start
+    assert wanted.stop <= reads.stop
+    assert reads.start % lattice.cycle == 0
+    assert len(reads) % lattice.cycle in (0, lattice.length)
+
+
+def test_windows_of_five_frames():
+    lattice = WindowLattice(length=5)
+    assert lattice.cycle == 8
+    assert (lattice.anchor(1), lattice.bridge(1)) == (range(8, 13), range(12, 17))
+    assert lattice.edges == (0, 5)  # 7 → 8 from bridge to anchor, 12 → 13 from anchor to bridge
+    assert lattice.reads(range(8, 16)) == range(8, 21)  # the bridge leads to the anchor 16-20
+    assert lattice.reads(range(13)) == range(13)  # ends with an anchor
+    assert lattice.reads(range(14, 15)) == range(8, 21)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_short_windows_leave_nothing_to_bridge(length):
+    lattice = WindowLattice(length=length, rule="bridged")
+    assert not lattice.bridged
+    assert (lattice.cycle, lattice.edges) == (length, (0,))
+    assert lattice.reads(range(4, 6)) == range(4, 6)
 
 
 @pytest.mark.parametrize(

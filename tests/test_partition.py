@@ -27,6 +27,7 @@ def make_plan(
     mode: Mode = "missing",
     fingerprint_of: Callable[[Partition], str] | None = None,
     members: range = range(4),
+    reads: Callable[[range], range] | None = None,
 ) -> list[Planned]:
     return plan(
         AXIS,
@@ -35,6 +36,7 @@ def make_plan(
         source="gcm",
         cell_frames=10,
         members=members,
+        reads=reads,
         ledger={str(i): e for i, e in enumerate(published or [])},
         fingerprint_of=fingerprint_of,
         mode=mode,
@@ -83,6 +85,23 @@ def test_a_cell_that_is_not_wholly_there_waits_and_says_for_what() -> None:
         "waits for 2001-01-06T00:00:00/2001-01-08T12:00:00 (frames 20-30): "
         "the source holds 2001-01-01T00:00:00/2001-01-07T06:00:00"
     )
+
+
+def test_a_cell_waits_for_the_frames_to_which_it_is_joined() -> None:
+    def reads(frames: range) -> range:
+        return range(frames.start, frames.stop + 3)
+
+    published = [Entry(frames=range(10, 20), members=range(4))]
+    assert [p.action for p in make_plan(range(23), reads=reads)] == ["run", "run", "wait"]
+    planned = make_plan(range(22), reads=reads)
+    assert [p.action for p in planned] == ["run", "wait", "wait"]
+    assert planned[1].reason == (
+        "waits for 2001-01-06T00:00:00/2001-01-06T18:00:00 (frames 20-23), to which its last window is "
+        "joined: the source holds 2001-01-01T00:00:00/2001-01-06T12:00:00. If it has ended, ask with "
+        "open end"
+    )
+    planned = make_plan(range(22), reads=reads, published=published, mode="replace")
+    assert [p.action for p in planned] == ["run", "skip", "wait"]
 
 
 def test_a_request_is_widened_to_whole_cells_and_may_lie_beyond_the_source() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from stvd.lattice import TimeAxis
+from stvd.lattice import TimeAxis, WindowLattice, WindowRule
 from stvd.partition import Partition
 from stvd.product.layout import Shape3, default_layout
 
@@ -24,7 +24,8 @@ class ProductSpec(BaseModel):
     members : size of the ensemble
     axis : time lattice of the source
     window : frames sampled together
-    cell_frames : frames of a partition, a whole number of windows
+    windows : whether windows are joined by bridges (`stvd.lattice.WindowLattice`)
+    cell_frames : frames of a partition; of independent windows a whole number
     factor : fine cells along one side of a coarse cell
     first_frame : the earliest frame the product can hold, at the start of a cell
     keepbits : mantissa bits kept in stored values, 1 to 23; None keeps all
@@ -40,6 +41,7 @@ class ProductSpec(BaseModel):
     members: int = Field(ge=1, le=1000)
     axis: TimeAxis
     window: int = Field(ge=1)
+    windows: WindowRule = "independent"
     cell_frames: int = Field(ge=1)
     factor: int = Field(ge=1)
     first_frame: int = Field(default=0, ge=0)
@@ -66,7 +68,10 @@ class ProductSpec(BaseModel):
                 f"step_seconds {self.axis.step_seconds} is odd: the middle of a frame must be a "
                 "whole second"
             )
-        for name, unit in (("cell_frames", "window"), ("first_frame", "cell_frames")):
+        multiples = [("first_frame", "cell_frames")]
+        if not self.lattice.bridged:
+            multiples.append(("cell_frames", "window"))
+        for name, unit in multiples:
             value, divisor = getattr(self, name), getattr(self, unit)
             if value % divisor:
                 raise ValueError(f"{name} {value} is not a multiple of {unit} {divisor}")
@@ -83,6 +88,11 @@ class ProductSpec(BaseModel):
                     f"shards {self.shards} are not whole numbers of chunks {self.chunks}"
                 )
         return self
+
+    @property
+    def lattice(self) -> WindowLattice:
+        """Where windows lie in time."""
+        return WindowLattice(length=self.window, rule=self.windows)
 
     def laid_out(self, rows: int, columns: int) -> ProductSpec:
         """This product with its chunks and shards decided."""

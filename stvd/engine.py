@@ -1,0 +1,140 @@
+"""Where and how the network runs, and how much of the work shares a network call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from stvd.model import STVD
+
+
+class Engine(BaseModel):
+    """Where and how the network runs; nothing here is meant to change the numbers.
+
+    Parameters
+    ----------
+    device : `auto` takes CUDA, then Apple's MPS, then the CPU
+    precision : `auto` takes bfloat16 where the device computes in it
+    memory_gib : budget of a batch; None takes a quarter of the memory of the CPU, 0.6 of a GPU's
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    memory_gib: float | None = Field(None, gt=0)
+
+    def resolve(self) -> Engine:
+        """The same with every `auto` decided.
+
+        Raises
+        ------
+        ValueError
+            If the device is not there.
+        """
+        device = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            if device == "cpu" and torch.backends.mps.is_available():
+                device = "mps"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                "device cuda is not available: choose cpu, or install a CUDA wheel of torch"
+            )
+        if device == "mps" and not torch.backends.mps.is_available():
+            raise ValueError("device mps is not available: choose cpu")
+        precision = self.precision
+        if precision == "auto":
+            precision = "bfloat16" if _computes_bfloat16(device) else "float32"
+        memory = self.memory_gib or _memory_bytes(device) / 2**30
+        return Engine(device=device, precision=precision, memory_gib=memory)
+
+
+def _computes_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _memory_bytes(device: str) -> float:
+    """The budget of a batch: fixed by the machine, not by what else runs, so that plans repeat."""
+    if device == "cuda":
+        return 0.6 * torch.cuda.get_device_properties(0).total_memory
+    total = psutil.virtual_memory().total
+    limit = Path("/sys/fs/cgroup/memory.max")  # a container may have less than the machine
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        total = min(total, int(text))
+    return 0.25 * total
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How many windows, tiles of each and members of each share a network call."""
+
+    windows: int
+    tiles: int
+    members: int
+
+    def smaller(self) -> BatchPlan | None:
+        """The next one to try where this one does not fit in memory; None after the smallest."""
+        if self.windows > 1:
+            return BatchPlan(self.windows // 2, self.tiles, self.members)
+        if self.tiles > 1:
+            return BatchPlan(1, self.tiles // 2, self.members)
+        return BatchPlan(1, 1, self.members // 2) if self.members > 1 else None
+
+
+def plan_batches(
+    network: STVD,
+    shape: tuple[int, int],
+    *,
+    cycles: range,
+    tiles: int,
+    members: int,
+    memory_gib: float,
+) -> BatchPlan:
+    """The largest batch whose activations fit the budget: members first, then tiles, then windows.
+
+    Parameters
+    ----------
+    shape : fine cells (y, x) of a tile
+    cycles : numbers of the cycles to sample, on the absolute lattice
+    tiles : of a frame
+    members : of the ensemble
+    """
+    free = memory_gib * 2**30 - (tiles - 1) * condition_bytes(network, shape)
+    capacity = max(1, int(free / sample_bytes(network, shape)))
+    if capacity < members:
+        return BatchPlan(1, 1, capacity)
+    if capacity < tiles * members:
+        return BatchPlan(1, capacity // members, members)
+    # A power of two that cuts cells of equal length alike wherever they lie on the lattice.
+    windows = 1
+    while 2 * windows * tiles * members <= capacity and not any(
+        edge % (2 * windows) for edge in (cycles.start, cycles.stop)
+    ):
+        windows *= 2
+    return BatchPlan(windows, tiles, members)
+
+
+def sample_bytes(network: STVD, shape: tuple[int, int]) -> int:
+    """Memory of one (window, tile, member) of `shape` fine cells while the denoiser runs.
+
+    It holds about 24 maps of its first level at once, in float32, and the conditioning twice
+    (checked by `benchmarks/memory.py`).
+    """
+    config = network.config.denoiser
+    maps = 24 * config.width / config.patch**2 + 2 * network.config.inputs
+    return int(4 * network.config.window * shape[0] * shape[1] * maps)
+
+
+def condition_bytes(network: STVD, shape: tuple[int, int]) -> int:
+    """Memory of what μ says of one (window, tile): x and the features, about 3 maps of its width."""
+    config = network.config
+    maps = 3 * config.mean.width / config.mean.patch**2 + config.inputs
+    return int(4 * config.window * shape[0] * shape[1] * maps)
