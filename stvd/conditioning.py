@@ -7,7 +7,11 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 
+from stvd.structure import scaling_exponent, squared_increments
 from stvd.transforms import RainTransform
+
+ROUGHNESS = "roughness"
+"""Name of the scaling exponent among the scales."""
 
 
 class Standard(BaseModel):
@@ -34,6 +38,8 @@ class Channels(BaseModel):
     factor : fine cells a coarse cell, in each direction
     mask : tell the model where coarse precipitation is missing, by a channel that is 1 where it is
         there and 0 where it is NaN; it follows the predictors
+    roughness : tell the model the scaling exponent of the coarse rain of a window
+        (`stvd.structure`), by a constant channel after the mask
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,10 +50,12 @@ class Channels(BaseModel):
     scales: dict[str, Standard] = {}
     factor: int = 8
     mask: bool = False
+    roughness: bool = False
 
     @model_validator(mode="after")
     def _every_channel_has_a_scale(self) -> Channels:
-        missing = set(self.predictors + self.statics) - set(self.scales)
+        named = {*self.predictors, *self.statics} | ({ROUGHNESS} if self.roughness else set())
+        missing = named - set(self.scales)
         if missing:
             raise ValueError(f"no scale for {', '.join(sorted(missing))}")
         return self
@@ -59,9 +67,16 @@ class Channels(BaseModel):
 
     @property
     def channels(self) -> int:
-        return 1 + len(self.predictors) + self.mask + len(self.statics)
+        return 1 + len(self.predictors) + self.mask + self.roughness + len(self.statics)
 
-    def inputs(self, coarse: Tensor, statics: Tensor | None, *, periodic_x: bool) -> Tensor:
+    def inputs(
+        self,
+        coarse: Tensor,
+        statics: Tensor | None,
+        *,
+        periodic_x: bool,
+        exponent: Tensor | None = None,
+    ) -> Tensor:
         """Build x. Missing coarse values (NaN) enter as no rain, and as the mean of a predictor.
 
         Parameters
@@ -69,6 +84,8 @@ class Channels(BaseModel):
         coarse : Tensor, shape (..., time, variable, y / factor, x / factor), physical units, `variables`
         statics : Tensor, shape (..., static, y, x), physical units, or None without statics
         periodic_x : x is a whole circle of longitude
+        exponent : Tensor, shape (...), scaling exponent of each window; None computes it from `coarse`,
+            which is right if that is the whole domain
 
         Returns
         -------
@@ -84,6 +101,11 @@ class Channels(BaseModel):
         if self.mask:
             valid = coarse[..., :1, :, :].isfinite().to(x.dtype)
             x = torch.cat([x, repeat_cells(valid, self.factor)], dim=-3)
+        if self.roughness:
+            if exponent is None:
+                exponent = scaling_exponent(squared_increments(coarse[..., 0, :, :]).mean(-2))
+            value = self.scales[ROUGHNESS].forward(exponent.to(x))[..., None, None, None, None]
+            x = torch.cat([x, value.expand(*x.shape[:-3], 1, *x.shape[-2:])], dim=-3)
         if not self.statics:
             return x
         assert statics is not None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
-from stvd.conditioning import Channels, Standard, upsample
+from stvd.conditioning import ROUGHNESS, Channels, Standard, upsample
+from stvd.structure import scaling_exponent, squared_increments
 from stvd.transforms import MM_PER_HOUR, RainTransform, half_normal_knots
 
 _FITTING = (1 << 64) - 1  # the batch that scales are fitted on; no training comes that far
@@ -19,6 +22,21 @@ HALO = 2
 
 Crop = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 """Coarse with its halo (time, variable, y, x), statics (static, y, x) or None, truth (time, y, x)."""
+
+
+class Batch(NamedTuple):
+    """Crops of a step.
+
+    coarse : Tensor, shape (batch, time, variable, y / factor + 2·HALO, x / factor + 2·HALO)
+    statics : Tensor, shape (batch, static, y, x), or None
+    truth : Tensor, shape (batch, time, 1, y, x)
+    exponent : Tensor, shape (batch,), scaling exponent of the fields that were cropped, or None
+    """
+
+    coarse: Tensor
+    statics: Tensor | None
+    truth: Tensor
+    exponent: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -103,9 +121,11 @@ class Crops:
     wet_share : see above
     valid_share : least share of cells with data in truth and coarse input; 1 takes complete crops only
     flips : mirror and transpose; right only without vectors among the channels
-    zoom : largest magnification. Half of the crops are then taken of a smaller piece, magnified by up to
-        `zoom` (uniform in its logarithm) by linear interpolation, and its blocks averaged anew: rain that is
+    zoom : largest magnification. Half of the crops are then taken of a smaller piece, magnified by
+        2^(1/4), 2^(2/4) … up to `zoom` by linear interpolation, and its blocks averaged anew: rain that is
         smoother than the network that measured it. Needs precipitation to be the only input
+    roughness : give the scaling exponent (`stvd.structure`) of the whole field, magnified alike, over the
+        frames of a crop
     """
 
     events: Sequence[Event]
@@ -116,44 +136,60 @@ class Crops:
     valid_share: float = 1.0
     flips: bool = False
     zoom: float = 1.0
+    roughness: bool = False
 
     def __post_init__(self) -> None:
         alone = all(e.coarse.shape[1] == 1 and e.statics is None for e in self.events)
         if self.zoom > 1 and not alone:
             raise ValueError("zoom magnifies rain alone: train without predictors and statics")
 
-    def batch(self, seed: int, step: int, size: int) -> tuple[Tensor, Tensor | None, Tensor]:
-        """The batch of `step`, the same whenever it is asked for. Missing values are NaN.
+    @cached_property
+    def zooms(self) -> tuple[float, ...]:
+        """The magnifications, the first is 1."""
+        return tuple(2 ** (k / 4) for k in range(int(4 * np.log2(self.zoom) + 1e-9) + 1))
 
-        Returns
-        -------
-        coarse with its halo, shape (batch, time, variable, y / factor + 2·HALO, x / factor + 2·HALO);
-        statics, shape (batch, static, y, x), or None; truth, shape (batch, time, 1, y, x)
-        """
+    @cached_property
+    def increments(self) -> dict[tuple[int, float], Tensor]:
+        """Squared increments of every (event, magnification), each of shape (frame, 2)."""
+        return {
+            (i, zoom): squared_increments_of(event, zoom, self.factor)
+            for i, event in enumerate(self.events)
+            for zoom in self.zooms
+        }
+
+    def batch(self, seed: int, step: int, size: int) -> Batch:
+        """The batch of `step`, the same whenever it is asked for. Missing values are NaN."""
         rng = np.random.Generator(
             np.random.Philox(key=seed, counter=np.array([0, 0, 0, step], dtype=np.uint64))
         )
         picks = [self._crop(rng) for _ in range(size)]
-        coarse, statics, truth = zip(*picks, strict=True)
+        coarse, statics, truth, exponents = zip(*picks, strict=True)
         fixed = None
         if statics[0] is not None:
             fixed = torch.from_numpy(np.stack([s for s in statics if s is not None]))
-        return (
+        return Batch(
             torch.from_numpy(np.stack(coarse)),
             fixed,
             torch.from_numpy(np.stack(truth))[:, :, None],
+            torch.stack(exponents) if self.roughness else None,
         )
 
-    def _crop(self, rng: np.random.Generator) -> Crop:
+    def _crop(self, rng: np.random.Generator) -> tuple[*Crop, Tensor]:
         for _ in range(10_000):
-            event = self.events[int(rng.integers(len(self.events)))]
+            which = int(rng.integers(len(self.events)))
+            event = self.events[which]
             t = int(rng.integers(len(event.truth) - self.window + 1))
-            if self.zoom > 1 and rng.random() < 0.5:
-                crop = self._magnified(rng, event, slice(t, t + self.window))
+            frames, zoom = slice(t, t + self.window), 1.0
+            if len(self.zooms) > 1 and rng.random() < 0.5:
+                zoom = self.zooms[int(rng.integers(1, len(self.zooms)))]
+                crop = self._magnified(rng, event, frames, zoom)
             else:
-                crop = self._cut(rng, event, slice(t, t + self.window))
+                crop = self._cut(rng, event, frames)
             if crop is not None and self._wanted(rng, crop):
-                return self._flipped(rng, crop)
+                exponent = torch.zeros(())
+                if self.roughness:
+                    exponent = scaling_exponent(self.increments[which, zoom][frames].mean(0))
+                return (*self._flipped(rng, crop), exponent)
         raise ValueError(
             f"no valid crop of {self.size} × {self.size} cells and {self.window} frames was found in "
             f"{', '.join(e.name for e in self.events)}: use smaller crops"
@@ -182,9 +218,10 @@ class Crops:
         coarse = event.coarse[frames][:, :, rows][..., columns]
         return coarse, fixed, event.truth[frames, y][..., x]
 
-    def _magnified(self, rng: np.random.Generator, event: Event, frames: slice) -> Crop | None:
+    def _magnified(
+        self, rng: np.random.Generator, event: Event, frames: slice, zoom: float
+    ) -> Crop | None:
         """A smaller piece with its halo, magnified, and averaged over blocks; None where it does not fit."""
-        zoom = float(self.zoom ** rng.random())
         wide = self.size + 2 * HALO * self.factor
         side = int(np.ceil((wide - 1) / zoom)) + 1
         ny, nx = event.truth.shape[-2:]
@@ -192,10 +229,8 @@ class Crops:
             return None
         j, i = int(rng.integers(ny - side + 1)), int(rng.integers(nx - side + 1))
         piece = event.truth[frames, j : j + side, i : i + side]
-        at = np.arange(wide) / zoom
-        fine = _linear(_linear(piece, at, axis=1), at, axis=2)
-        cells = wide // self.factor
-        blocks = fine.reshape(-1, cells, self.factor, cells, self.factor).mean((2, 4))
+        fine = magnify(piece, zoom, (wide, wide))
+        blocks = _block_mean(fine, self.factor)
         edge = HALO * self.factor
         return blocks[:, None], None, fine[:, edge:-edge, edge:-edge]
 
@@ -213,13 +248,30 @@ class Crops:
         return turn(coarse), None if fixed is None else turn(fixed), turn(truth)
 
 
-def _linear(field: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
-    """Linear interpolation at positions `at` (cells) along an axis."""
-    low = np.minimum(at.astype(int), field.shape[axis] - 2)
-    shape = [1] * field.ndim
-    shape[axis] = len(at)
-    share = (at - low).astype(np.float32).reshape(shape)
-    return field.take(low, axis) * (1 - share) + field.take(low + 1, axis) * share
+def magnify(field: np.ndarray, zoom: float, shape: tuple[int, int]) -> np.ndarray:
+    """Linear interpolation of the last two axes to cells 1 / `zoom` as wide; the first stay in place."""
+    for axis, size in zip((-2, -1), shape, strict=True):
+        at = np.arange(size) / zoom
+        low = np.minimum(at.astype(int), field.shape[axis] - 2)
+        share = (at - low).astype(np.float32)
+        share = share[:, None] if axis == -2 else share
+        field = field.take(low, axis) * (1 - share) + field.take(low + 1, axis) * share
+    return field
+
+
+def _block_mean(fine: np.ndarray, factor: int) -> np.ndarray:
+    """Plain mean of blocks of the last two axes; a block with a missing cell is missing."""
+    ny, nx = (size // factor for size in fine.shape[-2:])
+    return fine.reshape(*fine.shape[:-2], ny, factor, nx, factor).mean((-3, -1))
+
+
+def squared_increments_of(event: Event, zoom: float, factor: int) -> Tensor:
+    """`stvd.structure.squared_increments` of every frame, magnified; shape (frame, 2)."""
+    if zoom == 1:
+        return squared_increments(torch.from_numpy(event.coarse[:, 0]))
+    sides = tuple(int((size - 1) * zoom) // factor * factor for size in event.truth.shape[-2:])
+    frames = (_block_mean(magnify(f, zoom, (sides[0], sides[1])), factor) for f in event.truth)
+    return torch.stack([squared_increments(torch.from_numpy(f)) for f in frames])
 
 
 def fit_channels(
@@ -243,7 +295,9 @@ def fit_channels(
         scales[name] = _standard([e.coarse[:, i + 1] for e in events])
     for i, name in enumerate(statics):
         scales[name] = _standard([e.statics[i] for e in events if e.statics is not None])
-    coarse, _, truth = crops.batch(seed, _FITTING, 64)
+    coarse, _, truth, exponent = crops.batch(seed, _FITTING, 64)
+    if exponent is not None:
+        scales[ROUGHNESS] = Standard(mean=float(exponent.mean()), std=float(exponent.std()) or 1.0)
     rain = (rain or RainTransform()).model_copy(update={"s": 1.0})
     if rain.kind == "quantile" and not rain.knots:
         rates = truth[truth.isfinite()].numpy() / rain.c
@@ -260,6 +314,7 @@ def fit_channels(
         scales=scales,
         factor=crops.factor,
         mask=mask,
+        roughness=crops.roughness,
     )
 
 

@@ -32,6 +32,7 @@ class Recipe(BaseModel):
     statics : fixed fine fields: `orog`, `land_fraction`, and `areacella`, which tells a model that serves
         several grid spacings which one it is on
     mask : tell the model where coarse rain is missing (`stvd.conditioning.Channels`)
+    roughness : tell the model how rough coarse rain is (`stvd.structure`)
     transform : of rain; its scale and knots are fitted
     objective : `stvd`, or `unet` for the deterministic UNet of equal size that it is compared with
     preset : size of the model; an ablation refuses other inputs or another window than its own
@@ -47,6 +48,7 @@ class Recipe(BaseModel):
     predictors: tuple[str, ...] = ()
     statics: tuple[Literal["orog", "land_fraction", "areacella"], ...] = ()
     mask: bool = False
+    roughness: bool = False
     transform: RainTransform = RainTransform()
     objective: Literal["stvd", "unet"] = "stvd"
     preset: Literal["tiny", "small", "paper", "stvd-single", "stvd-3", "stvd-1"] = "small"
@@ -98,7 +100,7 @@ def load_event(
 def fit(recipe: Recipe, events: list[Event], factor: int) -> Channels:
     """Scale the channels of a recipe by the statistics of its events."""
     return fit_channels(
-        recipe.training.crops(events, recipe.window, factor),
+        recipe.training.crops(events, recipe.window, factor, roughness=recipe.roughness),
         recipe.predictors,
         recipe.statics,
         seed=recipe.training.seed,

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from stvd.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointError, read_card
-from stvd.dataset import HALO, Crops, Event, _linear, fit_channels
+from stvd.dataset import HALO, Crops, Event, fit_channels, magnify
 from stvd.model import preset
+from stvd.structure import scaling_exponent
 from stvd.training import TrainingConfig, _batch, _levels, _Loop, train
 
 
@@ -50,7 +51,7 @@ def run(out: Path, config: TrainingConfig = CONFIG, **options) -> Checkpoint:
 
 def test_crops_of_coarse_and_truth_are_the_same_place():
     crops = Crops([event(periodic=True)], window=3, size=16, factor=8)
-    coarse, statics, truth = crops.batch(seed=1, step=5, size=4)
+    coarse, statics, truth, _ = crops.batch(seed=1, step=5, size=4)
     assert coarse.shape == (4, 3, 2, 2 + 2 * HALO, 2 + 2 * HALO)
     assert statics.shape == (4, 1, 16, 16)
     assert truth.shape == (4, 3, 1, 16, 16)
@@ -65,11 +66,11 @@ def alone(record: Event) -> Event:
 
 def test_magnified_crops_still_agree_and_are_smoother():
     record = alone(event(cells=10))
-    coarse, statics, truth = Crops([record], window=3, size=16, factor=8, zoom=2.0).batch(1, 5, 64)
+    coarse, statics, truth, _ = Crops([record], 3, 16, 8, zoom=2.0).batch(1, 5, 64)
     assert statics is None
     blocks = truth.view(64, 3, 2, 8, 2, 8).mean((3, 5))
     torch.testing.assert_close(blocks, coarse[:, :, 0, HALO:-HALO, HALO:-HALO])
-    plain = Crops([record], window=3, size=16, factor=8).batch(1, 5, 64)[2]
+    plain = Crops([record], 3, 16, 8).batch(1, 5, 64).truth
     step = truth.diff(dim=-1).abs().mean() / truth.mean()
     # white noise between whose cells one interpolates linearly: half of the crops have flatter steps
     assert step < 0.85 * plain.diff(dim=-1).abs().mean() / plain.mean()
@@ -78,7 +79,21 @@ def test_magnified_crops_still_agree_and_are_smoother():
 def test_linear_magnification():
     piece = np.array([[0.0, 2.0, 6.0]], np.float32)
     # at 0, 1/2, 1, 3/2: 0, 1, 2, (2 + 6) / 2
-    assert _linear(piece, np.array([0, 0.5, 1.0, 1.5]), axis=1).tolist() == [[0, 1, 2, 4]]
+    assert magnify(np.repeat(piece, 2, 0), 2.0, (1, 4)).tolist() == [[0, 1, 2, 4]]
+
+
+def test_a_crop_knows_the_roughness_of_its_field():
+    record = alone(event(cells=10))
+    crops = Crops([record], 3, 16, 8, zoom=2.0, roughness=True)
+    assert crops.zooms == pytest.approx((1, 2**0.25, 2**0.5, 2**0.75, 2))
+    known = crops.batch(1, 5, 32).exponent
+    every = {
+        float(scaling_exponent(crops.increments[0, zoom][t : t + 3].mean(0)))
+        for zoom in crops.zooms
+        for t in range(10)
+    }
+    assert set(known.tolist()) <= every
+    assert len(set(known.tolist())) > 10
 
 
 def test_magnification_takes_rain_alone():
@@ -133,15 +148,15 @@ def test_warming_up_the_mean_leaves_the_denoiser_alone(tmp_path):
 
 def test_flipped_crops_still_agree():
     crops = Crops([event()], window=3, size=16, factor=8, flips=True)
-    coarse, _, truth = crops.batch(seed=1, step=5, size=8)
+    coarse, _, truth, _ = crops.batch(seed=1, step=5, size=8)
     blocks = truth.view(8, 3, 2, 8, 2, 8).mean((3, 5))
     torch.testing.assert_close(blocks, coarse[:, :, 0, HALO:-HALO, HALO:-HALO])
 
 
 def test_a_batch_is_a_function_of_seed_and_step():
     crops = Crops([event()], window=3, size=16, factor=8)
-    assert torch.equal(crops.batch(1, 5, 2)[2], crops.batch(1, 5, 2)[2])
-    assert not torch.equal(crops.batch(1, 5, 2)[2], crops.batch(1, 6, 2)[2])
+    assert torch.equal(crops.batch(1, 5, 2).truth, crops.batch(1, 5, 2).truth)
+    assert not torch.equal(crops.batch(1, 5, 2).truth, crops.batch(1, 6, 2).truth)
 
 
 def test_cells_without_radar_are_never_drawn():
