@@ -145,10 +145,14 @@ def _spectrum_box(
     one = pr.isel(member=0) if truth is None else truth
     counted, frames = np.zeros(1), 0
     for slab in _slabs(one, piece_values):
-        shape = _with_tile(pr.isel(member=[0], time=slice(slab.start, slab.stop)))
+        sizes = {**one.sizes, "time": len(slab)}
+        shape = np.broadcast_to(
+            np.float32(0), tuple(sizes.values())
+        )  # pr itself may be costly to read
+        like = _with_tile(xr.DataArray(shape, dims=tuple(sizes)))
         known = {"truth": truth, "coarse": coarse}
         loaded = {k: None if v is None else _load(v, slab, k) for k, v in known.items()}
-        valid = scored_cells(shape, **loaded)
+        valid = scored_cells(like, **loaded)
         some = valid.any(axis=(1, 2, 3))
         counted, frames = counted + valid.sum(axis=0), frames + int(some.sum())
     often = np.asarray((counted >= max(SCORED_OFTEN * frames, 1)).all(axis=0))

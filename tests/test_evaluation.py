@@ -277,23 +277,32 @@ def test_the_ensemble_is_that_of_a_product(tmp_path: Path, model: Checkpoint):
     assert np.array_equal(part.isel(time=[5, 0], y=slice(2, 9)).values, product[:, [8, 3], 2:9])
 
 
-def test_frames_are_sampled_once_and_let_go(model: Checkpoint, tmp_path: Path, monkeypatch):
-    event = read_event(radar_file(tmp_path / "event.nc", rain(14)))
-    made: list[range] = []
-    import stvd.evaluation
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[range]:
+    """Ranges of frames, as they are sampled."""
+    found: list[range] = []
 
     def counted(*arguments, **options):
         for block in downscale(*arguments, **options):
-            made.append(block.frames)
+            found.append(block.frames)
             yield block
 
-    monkeypatch.setattr(stvd.evaluation, "downscale", counted)
+    monkeypatch.setattr("stvd.evaluation.downscale", counted)
+    return found
+
+
+def test_frames_are_sampled_once_and_let_go(model: Checkpoint, tmp_path: Path, made: list[range]):
+    event = read_event(radar_file(tmp_path / "event.nc", rain(14)))
     pr = sampled(model, event, 1, 0, SAMPLER, ENGINE)
     pieces = [pr.isel(time=slice(k, k + 3)).values for k in range(0, 14, 3)]
     assert sum(map(len, made)) == 14
     assert sum(p.shape[1] for p in pieces) == 14
-    held = pr.variable._data.array.kept
-    assert held.shape[1] < 8
+    assert pr.variable._data.array.kept.shape[1] < 8
+
+
+def test_scoring_samples_every_frame_once(model: Checkpoint, gaps: EventFile, made: list[range]):
+    evaluate(model, gaps, **FAST | {"systems": ["stvd"]})
+    assert [k for frames in made for k in frames] == list(range(7))
 
 
 # --- what is said
