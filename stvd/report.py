@@ -87,7 +87,7 @@ def report_on(
         grid=source.grid() if source else None,
         name=spec.name,
         axis=spec.axis,
-        window=spec.window,
+        window=spec.lattice,
         progress=progress,
     )
     return _written(found, folder, uri, snapshot, published.sizes["member"])

@@ -15,7 +15,7 @@ from stvd.diagnostics.extremes import TooFewMaxima, return_levels
 from stvd.diagnostics.spectra import on_fine_cells
 from stvd.diagnostics.tables import Tables, area_mean, tables
 from stvd.grid import is_periodic
-from stvd.lattice import TimeAxis, as_cftime, format_time
+from stvd.lattice import TimeAxis, WindowLattice, as_cftime, format_time
 from stvd.piece_statistics import ScoreConfig
 from stvd.scores import score_ensemble
 from stvd.statistics import block_length
@@ -33,7 +33,7 @@ def diagnose(
     grid: xr.Dataset | None = None,
     name: str | None = None,
     axis: TimeAxis | None = None,
-    window: int | None = None,
+    window: int | WindowLattice | None = None,
     config: ScoreConfig | None = None,
     reference: xr.DataArray | None = None,
     replicates: int = 200,
@@ -53,7 +53,7 @@ def diagnose(
     grid : static Dataset of the fine grid, for coasts and relief on maps
     name : how figures call the product; by default the beginning of its title
     axis : the lattice of time of its source; by default one from its first frame on
-    window : frames sampled jointly, for the seam ratio
+    window : frames sampled jointly, or where windows lie if bridges join them, for the seam ratio
     config : of the scores; None takes the default, with this window and the grid's periodicity
     reference : 95th percentile of wet days, mm d-1; with it `r95p` is added to the extremes
     replicates : of the block bootstrap
@@ -166,12 +166,15 @@ def at_times_of(field: xr.DataArray, pr: xr.DataArray, name: str) -> xr.DataArra
 
 
 def _config(
-    pr: xr.DataArray, static: xr.Dataset, axis: TimeAxis, window: int | None
+    pr: xr.DataArray, static: xr.Dataset, axis: TimeAxis, window: int | WindowLattice | None
 ) -> ScoreConfig:
     periodic = static.attrs.get("periodic_x")
     lon = static["lon"].values if "lon" in static.coords else np.zeros(0)
+    if isinstance(window, int):
+        window = WindowLattice(length=window, rule="independent")
     return ScoreConfig(
-        window=window if window is not None and window > 1 else None,
+        window=window.cycle if window is not None and window.cycle > 1 else None,
+        window_edges=window.edges if window is not None else (0,),
         periodic_x=is_periodic(lon) if periodic is None else bool(int(periodic)),
         block_frames=block_length(pr.sizes["time"], axis.step_seconds),
     )
