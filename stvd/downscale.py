@@ -77,11 +77,11 @@ def downscale(
     run.require(frames)
     cycles = run.lattice.cycles(frames)
     run.plan = plan_batches(
-        run.network,
-        run.shape,
+        checkpoint.network,
+        run.network.index.piece_shape,
         # Windows share a call where `frames` are whole cycles, so that their numbers repeat.
         cycles=cycles if len(frames) == len(cycles) * run.lattice.cycle else range(1),
-        tiles=run.tiles,
+        tiles=run.network.index.pieces,
         members=len(members),
         memory_gib=run.engine.memory_gib or 1.0,
     )
@@ -123,7 +123,7 @@ class _Walk:
         """The frames that were asked for of some cycles."""
         anchors = self.anchors(group)
         length, cycle = self.lattice.length, self.lattice.cycle
-        shape = (len(self.members), len(group), cycle, self.run.tiles, *self.run.shape)
+        shape = (len(self.members), len(group), cycle, *self.run.domain.area.shape)
         out = np.zeros(shape, np.float32)
         for i, number in enumerate(group):
             if number in anchors:
@@ -133,9 +133,10 @@ class _Walk:
             out[:, number - group.start, length:] = pr[:, 1:-1]
         whole = range(group.start * cycle, group.stop * cycle)
         inside = range(max(whole.start, self.frames.start), min(whole.stop, self.frames.stop))
-        pr = out.reshape(len(self.members), len(whole), self.run.tiles, *self.run.shape)
+        pr = out.reshape(len(self.members), len(whole), *self.run.domain.area.shape)
         pr = pr[:, inside.start - whole.start : inside.stop - whole.start]
-        return Block(inside, self.members, pr if self.run.tiled else pr[:, :, 0], self.run.plan)
+        pr = pr if self.run.domain.tiled else pr[:, :, 0]
+        return Block(inside, self.members, pr, self.run.plan)
 
     def anchors(self, group: range) -> dict[int, np.ndarray]:
         """The anchors of a group, and the next where a bridge leads there, by number."""

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stvd.model import STVD
 
+KEPT = 0.25
+"""Share of the memory that what μ says of tiles may take; what is more is computed at every call."""
+
 
 class Engine(BaseModel):
     """Where and how the network runs; nothing here is meant to change the numbers.
@@ -102,20 +105,22 @@ def plan_batches(
 
     Parameters
     ----------
-    shape : fine cells (y, x) of a tile
+    shape : fine cells (y, x) of a tile, its halo included
     cycles : numbers of the cycles to sample, on the absolute lattice
     tiles : of a frame
     members : of the ensemble
     """
-    free = memory_gib * 2**30 - (tiles - 1) * condition_bytes(network, shape)
-    capacity = max(1, int(free / sample_bytes(network, shape)))
-    if capacity < members:
-        return BatchPlan(1, 1, capacity)
-    if capacity < tiles * members:
-        return BatchPlan(1, capacity // members, members)
+    budget = memory_gib * 2**30
+    budget -= min((tiles - 1) * condition_bytes(network, shape), KEPT * budget)
+    call, fields = sample_bytes(network, shape), tiles * field_bytes(network, shape)
+    if budget < members * (call + fields):
+        return BatchPlan(1, 1, max(1, int(budget / (call + fields))))
+    together = int((budget - members * fields) / (members * call))
+    if together < tiles:
+        return BatchPlan(1, together, members)
     # A power of two that cuts cells of equal length alike wherever they lie on the lattice.
     windows = 1
-    while 2 * windows * tiles * members <= capacity and not any(
+    while 2 * windows * members * (tiles * call + fields) <= budget and not any(
         edge % (2 * windows) for edge in (cycles.start, cycles.stop)
     ):
         windows *= 2
@@ -138,3 +143,8 @@ def condition_bytes(network: STVD, shape: tuple[int, int]) -> int:
     config = network.config
     maps = 3 * config.mean.width / config.mean.patch**2 + config.inputs
     return int(4 * config.window * shape[0] * shape[1] * maps)
+
+
+def field_bytes(network: STVD, shape: tuple[int, int]) -> int:
+    """Memory of one (window, tile, member) outside of network calls: 8 fields of the sampler."""
+    return 4 * network.config.window * shape[0] * shape[1] * 8

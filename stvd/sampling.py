@@ -42,6 +42,10 @@ class SamplerConfig(BaseModel):
     conserve : scale each block of fine cells so that its mean is the coarse input
     windows : `bridged` joins windows without a seam, `independent` samples each for itself
         (`stvd.lattice.WindowLattice`)
+    tile : most fine cells along a side that go through the network as one piece, halo aside; larger
+        grids are cut, and their numbers depend on it a little (`stvd.tiling`)
+    halo : fine cells of its neighbours that a piece, or a face of a cubed sphere, sees at every call;
+        0 samples faces each by itself
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +55,8 @@ class SamplerConfig(BaseModel):
     log_snr: tuple[float, float] = (LOG_SNR_MIN, LOG_SNR_MAX)
     conserve: bool = True
     windows: WindowRule = "bridged"
+    tile: int = Field(512, ge=32)
+    halo: int = Field(32, ge=0)
 
     def levels(self) -> Tensor:
         """Log SNR before every call, shape (steps + 1,), float64; the last is that of the result."""
