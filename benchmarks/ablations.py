@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from held_out import CATALOG, HeldOut, Work, averaged, cell, markdown, ratios, t
 from pydantic import BaseModel, ConfigDict, Field
 
 from stvd.checkpoint import CARD, Checkpoint, CheckpointError, write_atomically
+from stvd.dataset import Event
 from stvd.engine import Engine
 from stvd.evaluation import write
-from stvd.recipe import Recipe, train_recipe
+from stvd.recipe import Recipe, load_event, train_on
 from stvd.sampling import SamplerConfig
 from stvd.statistics import Statistics
 from stvd.training import Progress
@@ -102,6 +104,13 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+@cache
+def event(source: str, variables: tuple[str, ...], statics: tuple[str, ...]) -> Event:
+    """A training event, read once for all variants."""
+    like = Recipe(name="any", sources=(source,), predictors=variables[1:], statics=statics)
+    return load_event(source, like, catalog=CATALOG)
+
+
 def trained(recipe: Recipe, folder: Path, device: str) -> Checkpoint:
     """The checkpoint of a recipe, from where it is kept, or trained."""
     said = recipe.model_dump_json()
@@ -116,7 +125,8 @@ def trained(recipe: Recipe, folder: Path, device: str) -> Checkpoint:
         print(f"{recipe.name} seed {recipe.training.seed}: step {p.step} of {p.steps}, "
               f"loss {p.loss:.4f}, {p.seconds_per_step:.2f} s a step", flush=True)  # fmt: skip
 
-    checkpoint = train_recipe(recipe, folder, catalog=CATALOG, device=device, on_log=on_log)
+    events = [event(source, recipe.variables, recipe.statics) for source in recipe.sources]
+    checkpoint = train_on(recipe, events, folder, device=device, on_log=on_log)
     if not isinstance(checkpoint, Checkpoint):
         raise ValueError(f"{recipe.name} is no STVD: an ablation compares checkpoints of it")
     write_atomically(done.absolute(), said.encode())

@@ -124,6 +124,21 @@ def train_recipe(
     with, fitted on the same events.
     """
     events = [load_event(s, recipe, catalog=catalog, root=root) for s in recipe.sources]
+    trained = train_on(recipe, events, out, device=device, on_log=on_log)
+    if isinstance(trained, Checkpoint):
+        fit_quantile_mapping(events).write(out)
+    return trained
+
+
+def train_on(
+    recipe: Recipe,
+    events: list[Event],
+    out: str | Path,
+    *,
+    device: str = "cpu",
+    on_log: Callable[[Progress], None] | None = None,
+) -> Checkpoint | UNetBaseline:
+    """Train what a recipe describes on events that are loaded."""
     factors = {e.truth.shape[-1] // e.coarse.shape[-1] for e in events}
     if len(factors) > 1:
         raise ValueError(
@@ -141,7 +156,7 @@ def train_recipe(
             device=device,
             on_log=on_log,
         )
-    checkpoint = train(
+    return train(
         recipe.name,
         preset(recipe.preset, channels.channels, recipe.window),
         channels,
@@ -151,5 +166,3 @@ def train_recipe(
         device=device,
         on_log=on_log,
     )
-    fit_quantile_mapping(events).write(out)
-    return checkpoint
