@@ -1,0 +1,89 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from stvd.checkpoint import count_parameters
+from stvd.model import ModelConfig, preset
+from stvd.model.layers import set_recompute
+from stvd.recipe import Recipe
+
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+
+
+def millions(model):
+    with torch.device("meta"):
+        network = model.build()
+    return [round(count_parameters(n) / 1e6, 2) for n in (network.mean, network.denoiser)]
+
+
+def test_published_configuration_has_the_published_size():
+    assert preset("paper").inputs == 12
+    assert millions(preset("paper")) == [17.33, 22.66]
+
+
+def test_ablations_differ_from_paper_in_channels_or_frames_alone():
+    paper = preset("paper")
+    assert preset("stvd-single") == paper.model_copy(update={"inputs": 1})
+    assert preset("stvd-3") == paper.model_copy(update={"window": 3})
+    assert preset("stvd-1", inputs=7) == paper.model_copy(update={"window": 1, "inputs": 7})
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "window", "message"),
+    [
+        ("stvd-single", 12, None, "stvd-single has inputs = 1, not 12: give it 1"),
+        ("stvd-3", 12, 5, "stvd-3 has window = 3, not 5"),
+        ("stvd-1", None, 3, "stvd-1 has window = 1, not 3"),
+        ("big", None, None, "no preset 'big'; there are tiny, small, paper, stvd-single"),
+    ],
+)
+def test_a_contradiction_is_refused(name, inputs, window, message):
+    with pytest.raises(ValueError, match=message):
+        preset(name, inputs, window)
+
+
+def test_a_recipe_says_early_that_its_channels_do_not_fit_its_preset():
+    with pytest.raises(ValueError, match="inputs = 1, not 2"):
+        Recipe(name="x", sources=("a",), preset="stvd-single", predictors=("ps",))
+    with pytest.raises(ValueError, match="window = 3, not 5"):
+        Recipe(name="x", sources=("a",), preset="stvd-3")
+    assert Recipe(name="x", sources=("a",), preset="stvd-3", window=3).window == 3
+
+
+@pytest.mark.parametrize("name", ["gcm", "radar"])
+def test_small_is_the_size_of_the_shipped_checkpoints(name):
+    card = json.loads((CHECKPOINTS / name / "checkpoint.json").read_text())
+    model = preset("small", card["model"]["inputs"], card["model"]["window"])
+    assert ModelConfig.model_validate(card["model"]) == model
+    with torch.device("meta"):
+        network = model.build()
+    assert card["training"]["parameters"] == {
+        "mean": count_parameters(network.mean),
+        "denoiser": count_parameters(network.denoiser),
+    }
+
+
+def test_recomputing_blocks_changes_no_number():
+    def draw(*shape, seed=0):
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+    torch.manual_seed(0)
+    network = preset("tiny", 2).build()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * draw(*parameter.shape))
+    gradients = []
+    for recompute in (False, True):
+        set_recompute(network, recompute)
+        network.zero_grad()
+        loss = network.loss(
+            draw(1, 3, 1, 16, 16),
+            draw(1, 3, 2, 16, 16, seed=1),
+            time=torch.full((1, 3), 0.5),
+            noise=draw(1, 3, 1, 16, 16, seed=2),
+        )
+        loss.backward()
+        gradients.append([loss.detach(), *(p.grad for p in network.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
