@@ -30,6 +30,7 @@ from stvd.dataset import spacing_km
 from stvd.downscale import downscale
 from stvd.engine import Engine
 from stvd.event_file import EventFile
+from stvd.halo import cut_edges
 from stvd.lattice import WindowLattice
 from stvd.piece_statistics import ScoreConfig
 from stvd.sampling import SamplerConfig
@@ -172,7 +173,7 @@ def evaluate(
             runs[name] = sampled(checkpoint, event, members, seed, sampler, engine)
         elif name in known:
             runs[name] = _of_baseline(known[name], event, members, seed)
-    config = score_config(event, WindowLattice(length=checkpoint.window, rule=sampler.windows))
+    config = score_config(checkpoint, event, sampler)
     coarse, area = event.scored_coarse(), event.grid["areacella"]
     statistics: dict[str, Statistics] = {}
     for name, pr in runs.items():
@@ -200,11 +201,16 @@ def evaluate(
     )
 
 
-def score_config(event: EventFile, lattice: WindowLattice) -> ScoreConfig:
-    """What is counted: seams where the windows of the checkpoint begin, blocks by the time step."""
+def score_config(checkpoint: Checkpoint, event: EventFile, sampler: SamplerConfig) -> ScoreConfig:
+    """What is counted: seams where windows and pieces of the checkpoint begin, blocks by the time step."""
+    lattice = WindowLattice(length=checkpoint.window, rule=sampler.windows)
+    multiple, sizes = checkpoint.network.multiple, event.truth.sizes
+    y, x = (cut_edges(sizes[dim], sampler.tile, multiple) for dim in ("y", "x"))
     return ScoreConfig(
         window=lattice.cycle if lattice.cycle > 1 else None,
         window_edges=lattice.edges,
+        tile_edges_y=y,
+        tile_edges_x=(0, *x) if event.periodic_x else x,
         periodic_x=event.periodic_x,
         block_frames=block_length(len(event.frames), event.axis.step_seconds),
     )

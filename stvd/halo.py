@@ -302,6 +302,12 @@ class _Cuts:
         return near * far
 
 
+def cut_edges(size: int, tile: int | None, multiple: int) -> tuple[int, ...]:
+    """Cells of an axis at which a piece begins that is not the first, as `HaloIndex.of` cuts it."""
+    step = _Cuts.of(size, (0, 0), tile or size, 0, multiple).step
+    return tuple(range(step, size, step))
+
+
 def _ramp(distance: np.ndarray, blend: int) -> np.ndarray:
     """0 outside, 1 inside of a border at distance 0, linear over 2·`blend` cells around it."""
     if not blend:

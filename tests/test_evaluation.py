@@ -18,7 +18,7 @@ from stvd.contract import CatalogError
 from stvd.diagnostics.evaluation_figures import figures
 from stvd.downscale import downscale
 from stvd.engine import Engine
-from stvd.evaluation import Evaluation, evaluate, sampled, sha256_of, write
+from stvd.evaluation import Evaluation, evaluate, sampled, score_config, sha256_of, write
 from stvd.event_file import EventFile, read_event
 from stvd.model import preset
 from stvd.sampling import SamplerConfig
@@ -207,6 +207,22 @@ def test_any_size_that_the_factor_divides(
     event = read_event(radar_file(tmp_path / "event.nc", rain(4, shape)))
     table = evaluate(model, event, **FAST).table()
     assert set(table) == {"stvd", "bicubic", "rainfarm"}
+
+
+def test_the_seams_of_pieces_are_scored(tmp_path: Path, model: Checkpoint):
+    event = read_event(radar_file(tmp_path / "event.nc", rain(2, (16, 72))))
+    sampler = SAMPLER.model_copy(update={"tile": 32, "halo": 8})
+    # 72 cells are three pieces of 24, and 16 one piece
+    assert score_config(model, event, sampler).tile_edges_x == (24, 48)
+    assert score_config(model, event, sampler).tile_edges_y == ()
+    options = FAST | {"sampler": sampler, "systems": ["stvd", "bicubic"]}
+    for table in evaluate(model, event, **options).table().values():
+        assert table["tile_seam_ratio"]["value"] > 0
+
+
+def test_a_circle_is_scored_where_it_closes(tmp_path: Path, model: Checkpoint):
+    event = read_event(paired_file(tmp_path / "pair.nc"))
+    assert score_config(model, event, SAMPLER).tile_edges_x == (0,)
 
 
 def test_a_size_that_it_does_not_divide_is_refused_with_a_remedy(tmp_path: Path):
