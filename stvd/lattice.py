@@ -268,6 +268,15 @@ class WindowLattice(BaseModel):
         first = number * self.cycle
         return range(first, first + self.length)
 
+    def joints(self, number: int) -> dict[int, int]:
+        """The frames of an anchor that a bridge leads to, by their place in it, and each bridge's name.
+
+        The last frame of an anchor and the first of the next have the same name: that frame.
+        """
+        if not self.bridged:
+            return {}
+        return {0: self.anchor(number)[0], self.length - 1: self.anchor(number + 1)[0]}
+
     def bridge(self, number: int) -> range:
         """Frames of the bridge from an anchor to the next, the known ones at both ends included."""
         last = self.anchor(number)[-1]

@@ -6,15 +6,18 @@ al. 2011): the same (seed, member, tile, frame) gives the same field in any orde
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
 _WORD = (1 << 64) - 1
+_JOINT = 1  # stream of the noise that windows share
 
 
 def frame_noise(
-    seed: int, member: int, tile: int, frame: int, shape: tuple[int, ...]
+    seed: int, member: int, tile: int, frame: int, shape: tuple[int, ...], stream: int = 0
 ) -> np.ndarray:
     """Standard normal field of one frame.
 
@@ -24,20 +27,41 @@ def frame_noise(
     member, tile : ≥ 0
     frame : absolute frame of the source's lattice; may be negative
     shape : of the field, usually (y, x)
+    stream : 0 to 15, of independent fields of the same name
 
     Returns
     -------
     ndarray of float32
     """
     # The counter's lowest word runs inside a field; the others name it, so streams never meet.
-    counter = np.array([0, tile, member, frame & _WORD], dtype=np.uint64)
+    counter = np.array([stream << 60, tile, member, frame & _WORD], dtype=np.uint64)
     bits = np.random.Philox(key=seed, counter=counter)
     return np.random.Generator(bits).standard_normal(shape, dtype=np.float32)
 
 
 def window_noise(
-    seed: int, members: range, tile: int, frames: range, shape: tuple[int, int]
+    seed: int,
+    members: range,
+    tile: int,
+    frames: range,
+    shape: tuple[int, int],
+    joints: Mapping[int, int] | None = None,
+    share: float = 0.0,
 ) -> Tensor:
-    """Noise of a window for several members, shape (member, time, 1, y, x)."""
+    """Noise of a window for several members, shape (member, time, 1, y, x).
+
+    Parameters
+    ----------
+    joints : places in the window that share noise with a frame of another window, each with the name
+        of what is shared: √(1 − share) own noise + √share of the field of that name, which is standard
+        normal again and independent of the other frames of the window
+    share : of the variance, 0 to 1
+    """
     fields = [[frame_noise(seed, m, tile, k, shape) for k in frames] for m in members]
-    return torch.from_numpy(np.array(fields))[:, :, None]
+    noise = torch.from_numpy(np.array(fields))
+    for at, name in (joints or {}).items():
+        if share:
+            joint = [frame_noise(seed, m, tile, name, shape, _JOINT) for m in members]
+            own = noise[:, at].clone()
+            noise[:, at] = (1 - share) ** 0.5 * own + share**0.5 * torch.from_numpy(np.array(joint))
+    return noise[:, :, None]

@@ -42,6 +42,8 @@ class SamplerConfig(BaseModel):
     conserve : scale each block of fine cells so that its mean is the coarse input
     windows : `bridged` joins windows without a seam, `independent` samples each for itself
         (`stvd.lattice.WindowLattice`)
+    share : of the variance of the noise of an anchor's last frame and the next one's first that is the
+        same in both, so that what a bridge leads from and to is alike (docs/model.md); 0 for none
     tile : most fine cells along a side that go through the network as one piece, halo aside; larger
         grids are cut, and their numbers depend on it a little (`stvd.tiling`)
     halo : fine cells of its neighbours that a piece, or a face of a cubed sphere, sees at every call;
@@ -55,6 +57,7 @@ class SamplerConfig(BaseModel):
     log_snr: tuple[float, float] = (LOG_SNR_MIN, LOG_SNR_MAX)
     conserve: bool = True
     windows: WindowRule = "bridged"
+    share: float = Field(0.5, ge=0, le=1)
     tile: int = Field(512, ge=32)
     halo: int = Field(32, ge=0)
 

@@ -140,7 +140,7 @@ class WindowSampler:
             levels = log_snr.to(noisy).expand(noisy.shape[:2])
             return self.network.denoise(noisy, levels, shared)
 
-        noise = torch.cat([self.noise(members, window) for window in windows])
+        noise = torch.cat([self.noise(members, window, ends is None) for window in windows])
         known = self.known(ends, shared.mean, len(members)) if ends is not None else None
         residual = self.sampler.sample(denoiser, noise.to(self.engine.device), known)
         y = (shared.mean + residual)[:, :, 0]
@@ -150,10 +150,11 @@ class WindowSampler:
             rate = conserve(rate, rain, area, self.channels.factor)
         return rate.unflatten(-2, (self.domain.tiles, -1)).cpu().numpy()
 
-    def noise(self, members: range, window: range) -> Tensor:
+    def noise(self, members: range, window: range, anchor: bool) -> Tensor:
         """Noise of all faces, shape (member, time, 1, tile·y, x)."""
-        tiles, shape = range(self.domain.tiles), self.domain.shape
-        faces = [window_noise(self.seed, members, tile, window, shape) for tile in tiles]
+        joints = self.lattice.joints(window.start // self.lattice.cycle) if anchor else {}
+        tiles, shape, share = range(self.domain.tiles), self.domain.shape, self.sampler.share
+        faces = [window_noise(self.seed, members, t, window, shape, joints, share) for t in tiles]
         return torch.cat(faces, dim=-2)
 
     def known(self, ends: list[dict[int, np.ndarray]], mean: Tensor, members: int) -> Known:
