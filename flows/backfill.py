@@ -7,7 +7,7 @@ from typing import Literal
 from prefect import flow
 
 from flows.execution import run
-from flows.parameters import CellFrames, Members, Seed, Solver, Steps, production
+from flows.parameters import CellFrames, Members, Seed, Solver, Steps, Windows, production
 from tasks.planning import Summary, plan, summarise
 
 
@@ -21,7 +21,9 @@ def backfill(
     steps: Steps = 10,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
+    windows: Windows | None = None,
     cell_frames: CellFrames | None = None,
+    open_end: bool = True,
     start: str | None = None,
     end: str | None = None,
     mode: Literal["missing", "stale", "replace"] = "missing",
@@ -39,7 +41,11 @@ def backfill(
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.
         conserve: Keep the mean of each coarse cell as it is in the source.
+        windows: bridged joins windows without a seam, independent samples each for itself. Left
+            empty, as the product has them, bridged in a new one.
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
+        open_end: Publish the last cell though there is no input after it, to which its last window
+            would be joined. Turned off, it waits for more.
         start: First date, e.g. 2001-02-03. Left empty, the start of the record.
         end: The date at which to stop, itself not included. Left empty, the end of the record.
         mode: missing samples what is not there, stale also what has other inputs now,
@@ -56,7 +62,9 @@ def backfill(
         steps=steps,
         solver=solver,
         conserve=conserve,
+        windows=windows,
         cell_frames=cell_frames,
+        open_end=open_end,
     )
     planned = plan(how, start, end, mode)
     if dry_run:

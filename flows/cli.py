@@ -25,11 +25,13 @@ from flows.options import (
     FanOut,
     Members,
     Mode,
+    OpenEnd,
     ProductName,
     Seed,
     Solver,
     Source,
     Steps,
+    Windows,
     production_options,
 )
 from flows.settings import Settings
@@ -194,6 +196,7 @@ def downscale(
     steps: Steps = 10,
     solver: Solver = "dpmpp2m",
     conserve: Conserve = True,
+    windows: Windows = None,
     cell_frames: CellFrames = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace other numbers.")] = False,
 ) -> None:
@@ -227,7 +230,9 @@ def backfill(
     steps: Steps = 10,
     solver: Solver = "dpmpp2m",
     conserve: Conserve = True,
+    windows: Windows = None,
     cell_frames: CellFrames = None,
+    open_end: OpenEnd = True,
     fan_out: FanOut = False,
 ) -> None:
     """Publish what a product lacks between two dates; run it again to continue.
@@ -242,12 +247,13 @@ def backfill(
             from flows.listing import plan
             from flows.parameters import production
 
-            how = production(**shared)
+            how = production(open_end=open_end, **shared)
             console.print(plan(how.plan(start=start, end=end, mode=mode), how.source))
             return
         from flows.backfill import backfill as flow
 
-        console.print(str(flow(start=start, end=end, mode=mode, fan_out=fan_out, **shared)))
+        shared |= {"open_end": open_end, "fan_out": fan_out}
+        console.print(str(flow(start=start, end=end, mode=mode, **shared)))
 
 
 @app.command()
@@ -260,7 +266,9 @@ def nightly(
     steps: Steps = 10,
     solver: Solver = "dpmpp2m",
     conserve: Conserve = True,
+    windows: Windows = None,
     cell_frames: CellFrames = None,
+    open_end: OpenEnd = False,
     fan_out: FanOut = False,
 ) -> None:
     """Publish what has become available, then refresh the diagnostics. Nothing new: no work.
@@ -271,7 +279,7 @@ def nightly(
     with _told():
         from flows.nightly import nightly as flow
 
-        console.print(str(flow(fan_out=fan_out, **shared)))
+        console.print(str(flow(open_end=open_end, fan_out=fan_out, **shared)))
 
 
 @app.command()

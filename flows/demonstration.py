@@ -13,20 +13,20 @@ from flows.settings import Settings
 from stvd.production import Production
 from stvd.report import Report
 
-PARTITIONS = 4
+PARTITIONS = (3, 4, 2, 1)
 SHOWN = ("crps", "crps_fair", "mse_mean", "emd", "pe", "spread_skill", "lsd", "block_violation")
 
 
 def demonstration(
     source: str, members: int, product: str | None, checkpoint: str | None
 ) -> Production:
-    """The demo's production: a record cut into about four partitions."""
+    """The demo's production: a record cut into a few equal partitions."""
     how = production(source=source, product=product, checkpoint=checkpoint, members=members)
     if how.open() is not None:
         return how
-    quarter = max(1, len(how.source.info.frames) // PARTITIONS)
-    window = how.window()
-    return how.model_copy(update={"cell_frames": max(window, quarter // window * window)})
+    frames = len(how.source.info.frames)
+    parts = next(parts for parts in PARTITIONS if frames % parts == 0)
+    return how.model_copy(update={"cell_frames": frames // parts})
 
 
 def standing(how: Production, settings: Settings) -> Report | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.parameters import Members, Seed, Solver, Steps, production
+from flows.parameters import Members, Seed, Solver, Steps, Windows, production
 from stvd.generate import Outcome
 from tasks.partition import check, generate, record
 
@@ -20,6 +20,7 @@ def downscale(
     steps: Steps = 10,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
+    windows: Windows | None = None,
     cell_frames: int | None = None,
     replace: bool = False,
 ) -> Outcome:
@@ -35,6 +36,8 @@ def downscale(
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.
         conserve: Keep the mean of each coarse cell as it is in the source.
+        windows: bridged joins windows without a seam, independent samples each for itself. Left
+            empty, as the product has them, bridged in a new one.
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
         replace: Sample it anew where other numbers stand. Left off, that is an error.
     """
@@ -47,6 +50,7 @@ def downscale(
         steps=steps,
         solver=solver,
         conserve=conserve,
+        windows=windows,
         cell_frames=cell_frames,
     )
     findings = check(how, partition)

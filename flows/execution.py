@@ -109,6 +109,7 @@ def parameters(production: Production, partition: str, replace: bool) -> dict[st
         "partition": partition,
         "source": production.source.reference,
         "replace": replace,
+        "windows": production.spec.windows,
         "cell_frames": production.spec.cell_frames,
         **{name: getattr(production, name) for name in shared},
     }

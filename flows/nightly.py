@@ -8,7 +8,7 @@ from prefect import flow
 
 from flows.diagnose import diagnose
 from flows.execution import run
-from flows.parameters import CellFrames, Members, Seed, Solver, Steps, production
+from flows.parameters import CellFrames, Members, Seed, Solver, Steps, Windows, production
 from tasks.planning import Summary, plan, summarise
 
 log = logging.getLogger("stvd.nightly")
@@ -24,7 +24,9 @@ def nightly(
     steps: Steps = 10,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
+    windows: Windows | None = None,
     cell_frames: CellFrames | None = None,
+    open_end: bool = False,
     fan_out: bool = False,
 ) -> Summary:
     """Publish every partition whose input has arrived, late ones too; what is there stays.
@@ -38,7 +40,11 @@ def nightly(
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.
         conserve: Keep the mean of each coarse cell as it is in the source.
+        windows: bridged joins windows without a seam, independent samples each for itself. Left
+            empty, as the product has them, bridged in a new one.
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
+        open_end: Publish the last cell of a record that has ended. Left off, a cell waits for the
+            input after it, to which its last window is joined.
         fan_out: Give the partitions to workers. Left off, they run here, one after another.
     """
     how = production(
@@ -50,7 +56,9 @@ def nightly(
         steps=steps,
         solver=solver,
         conserve=conserve,
+        windows=windows,
         cell_frames=cell_frames,
+        open_end=open_end,
     )
     planned = plan(how, None, None, "missing")
     if not any(item.runs for item in planned):

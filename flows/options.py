@@ -22,10 +22,15 @@ Seed = Annotated[int, typer.Option(min=0, help="Of the noise: another seed, anot
 Steps = Annotated[int, typer.Option(min=1, help="Network calls a sample.")]
 Solver = Annotated[Literal["dpmpp2m", "ddim"], typer.Option(help="How a sample is drawn.")]
 Conserve = Annotated[bool, typer.Option(help="Keep the mean of every coarse cell.")]
+Windows = Annotated[
+    Literal["bridged", "independent"] | None,
+    typer.Option(help="Join windows without a seam, or not. [default: as the product; bridged]"),
+]
 CellFrames = Annotated[
     int | None,
     typer.Option(min=1, help="Frames of a partition of a new product. [default: about a month]"),
 ]
+OpenEnd = Annotated[bool, typer.Option(help="Publish the last cell though no input follows it.")]
 FanOut = Annotated[bool, typer.Option(help="Give the partitions to workers (`stvd stack`).")]
 Mode = Annotated[
     Literal["missing", "stale", "replace"],
@@ -34,7 +39,7 @@ Mode = Annotated[
 
 _PRODUCTION = (
     *("source", "product", "checkpoint", "members", "seed"),
-    *("steps", "solver", "conserve", "cell_frames"),
+    *("steps", "solver", "conserve", "windows", "cell_frames"),
 )
 
 

@@ -16,6 +16,7 @@ Steps = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0)]
 CellFrames = Annotated[int, Field(ge=1)]
 Solver = Literal["dpmpp2m", "ddim"]
+Windows = Literal["bridged", "independent"]
 
 
 def production(
@@ -28,7 +29,9 @@ def production(
     steps: int = 10,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
+    windows: Windows | None = None,
     cell_frames: int | None = None,
+    open_end: bool = True,
     settings: Settings | None = None,
 ) -> Production:
     """What a flow's parameters and the settings of this process together mean."""
@@ -43,7 +46,9 @@ def production(
         solver=solver,
         steps=steps,
         conserve=conserve,
+        windows=windows,
         cell_frames=cell_frames,
+        open_end=open_end,
         device=settings.device,
         quality=QualityPolicy(**settings.quality),
         storage=settings.storage,

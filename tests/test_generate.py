@@ -5,23 +5,31 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from stvd.checkpoint import Checkpoint, CheckpointError, GridContract
 from stvd.conditioning import Channels, Standard
 from stvd.contract import CatalogError
 from stvd.faults import FAULTS, spoil
-from stvd.generate import examine, produce
+from stvd.generate import examine, fingerprint_today, produce
 from stvd.lattice import TimeAxis
 from stvd.layout import write_record
 from stvd.model import preset
 from stvd.partition import Partition
 from stvd.plausibility import ImplausibleSample
-from stvd.product import FingerprintConflict, Product, ProductNotFound, open_product
+from stvd.product import (
+    FingerprintConflict,
+    Product,
+    ProductMismatch,
+    ProductNotFound,
+    open_product,
+)
 from stvd.production import Production
 from stvd.quality import QualityError
 from stvd.source import Source
@@ -56,6 +64,7 @@ def record(path: Path, calendar="standard", frames=FRAMES, fault=None, tiles=Non
     grid = synthetic_grid(SHAPE, tiles=tiles)
     if fault:
         coarse, grid = spoil(fault, coarse, grid)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_record(path, coarse, grid)
     return Source.find(str(path), Path())
 
@@ -215,6 +224,49 @@ def test_a_bad_frame_stops_its_own_partition_alone(tmp_path, checkpoint):
     assert len(stopped) == 1  # frame 5 is in the first of three
     assert "tas" in stopped[0]
     assert open_product(how.product).sizes["time"] == FRAMES - CELL
+
+
+def test_a_fault_in_the_frames_ahead_names_itself(tmp_path, checkpoint):
+    source = record(tmp_path / "r.nc", frames=24)
+    how = production(tmp_path / "p", source, checkpoint, cell_frames=8)
+    cell = how.plan()[0].partition
+    assert how.reads(cell) == range(13)
+    examine(how, cell)
+    with xr.open_dataset(source.catalog, decode_times=False) as good:
+        bad = good.load()
+    bad["tas"][10, 1, 2] = np.nan
+    bad.to_netcdf(source.catalog)
+    with pytest.raises(QualityError, match=r"2001-02-21T06.*beside 000000-000008_m000-002"):
+        examine(production(tmp_path / "p", Source.find(source.catalog, Path()), checkpoint), cell)
+
+
+def test_a_record_that_grew_makes_its_open_end_stale_and_replaces_nothing(tmp_path, checkpoint):
+    short = record(tmp_path / "a" / "record.nc", frames=16)
+    how = production(tmp_path / "p", short, checkpoint, cell_frames=8)
+    waiting = how.model_copy(update={"open_end": False})
+    assert [item.action for item in waiting.plan()] == ["run", "wait"]
+    assert "frames 16-21" in waiting.plan()[1].reason
+    run(how)
+    stored = Product.open(how.product)
+    ends = [entry.provenance["open_end"] for entry in stored.ledger().values()]
+    assert ends == [False, True]
+
+    long = how.model_copy(update={"source": record(tmp_path / "b" / "record.nc", frames=24)})
+    planned = long.plan(fingerprint_of=partial(fingerprint_today, long))
+    assert [item.action for item in planned] == ["skip", "stale", "run"]
+    with pytest.raises(FingerprintConflict, match=r"reads is \[8,16,1\] there and \[8,21,1\] now"):
+        produce(long, planned[1].partition)
+
+
+def test_a_product_keeps_its_windows(tmp_path, source, checkpoint):
+    how = production(tmp_path / "product", source, checkpoint, windows="independent")
+    produce(how, how.plan()[0].partition)
+    again = production(tmp_path / "product", source, checkpoint)
+    assert again.spec.windows == "independent"
+    assert again.reads(again.plan()[1].partition) == range(CELL, 2 * CELL)
+    other = production(tmp_path / "product", source, checkpoint, windows="bridged")
+    with pytest.raises(ProductMismatch, match="windows"):
+        produce(other, again.plan()[1].partition)
 
 
 def test_implausible_samples_are_not_published(tmp_path, source, checkpoint, monkeypatch):

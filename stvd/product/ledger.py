@@ -25,7 +25,16 @@ RECORDS = "ledger/records"
 NO_RECORD = ""
 ABSENT_RECORD = "?"
 """What Zarr gives for records that are not in the store; never written."""
-SUMMARY = ("model", "model_version", "model_digest", "device", "precision", "threads", "seed")
+SUMMARY = (
+    "model",
+    "model_version",
+    "model_digest",
+    "device",
+    "precision",
+    "threads",
+    "seed",
+    "open_end",
+)
 """What the ledger shows of the provenance, where it is there; the commit holds all of it."""
 
 
