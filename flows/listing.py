@@ -96,8 +96,9 @@ def comparison(document: Mapping[str, Any], score: str = "crps_fair") -> Table:
     table = Table("", f"{score} of stvd over theirs", "90% interval")
     for name, found in document["comparison"].items():
         if entry := found.get(score):
-            low, high = ("–" if entry[k] is None else f"{entry[k]:.3f}" for k in ("low", "high"))
-            table.add_row(name, f"{entry['value']:.3f}", f"{low} to {high}")
+            bounds = [entry[k] for k in ("low", "high")]
+            said = "too few frames" if None in bounds else "{:.3f} to {:.3f}".format(*bounds)
+            table.add_row(name, f"{entry['value']:.3f}", said)
     return table
 
 

@@ -34,6 +34,7 @@ def intensity_histogram(rate: np.ndarray, weights: np.ndarray) -> np.ndarray:
     position = np.log10(rate[above], dtype=np.float64) - np.log10(LOWEST)
     index = np.clip(np.floor(position * step) + 1, 1, BINS).astype(np.int64)
     histogram = np.bincount(index, weights=spread[above], minlength=BINS + 1)
+    histogram = histogram.astype(np.float64)  # of no value at all they are integers
     histogram[0] = spread[~above].sum(dtype=np.float64)
     return histogram
 

@@ -383,6 +383,15 @@ def test_the_comparison_is_the_ratio_of_the_scores(long: Evaluation):
     assert entry["low"] <= entry["value"] <= entry["high"]
 
 
+def test_a_dry_record_is_scored_too(tmp_path: Path, model: Checkpoint):
+    values = np.zeros((3, *SHAPE))
+    values[:, 0, 0] = np.nan  # the weights of what is scored do not add up to 1
+    found = evaluate(model, read_event(radar_file(tmp_path / "dry.nc", values)), **FAST)
+    assert found.table()["stvd"]["crps"]["value"] == 0
+    assert "crps" not in found.comparison()["bicubic"]
+    assert {"members", "variance", "ranks"} == set(figures(found))
+
+
 def test_figures_of_an_evaluation(long: Evaluation):
     assert {"members", "variance", "spectra", "histogram", "ranks"} == set(figures(long))
 

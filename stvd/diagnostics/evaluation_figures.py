@@ -20,7 +20,7 @@ def figures(evaluation: Evaluation) -> dict[str, Figure]:
     """Every figure that the systems of an evaluation allow, by the name of its file.
 
     The members are those of stvd, or of the first system where stvd was not scored; the windows around
-    the wettest frame are sampled again for them.
+    the wettest frame are sampled again for them. Without rain there are no spectra and no histogram.
     """
     event, config = evaluation.event, next(iter(evaluation.statistics.values())).config
     main = "stvd" if "stvd" in evaluation.runs else next(iter(evaluation.runs))
@@ -32,8 +32,9 @@ def figures(evaluation: Evaluation) -> dict[str, Figure]:
     found = maps(evaluation, main)
     period = str(event.axis.period(event.frames)).replace("/", " to ")
     title = f"{event.name} · {period}"
-    found["spectra"] = plots.spectra(systems["rapsd"], factor=event.factor, title=title)
-    found["histogram"] = plots.intensity(systems["histogram"], title=title)
+    if all(float(shares[1:].sum()) > 0 for shares in systems["histogram"].values()):
+        found["spectra"] = plots.spectra(systems["rapsd"], factor=event.factor, title=title)
+        found["histogram"] = plots.intensity(systems["histogram"], title=title)
     if "rank_histogram" in evaluation.scores[main]:
         found["ranks"] = plots.rank_histogram(evaluation.scores[main], title=f"{main} · {title}")
     return found
