@@ -308,6 +308,7 @@ def evaluate(
     steps: Steps = 10,
     solver: Solver = "dpmpp2m",
     conserve: Conserve = True,
+    windows: Windows = None,
     systems: Annotated[
         str, typer.Option(help="What is scored, of these.")
     ] = "stvd,bicubic,quantile_mapping,rainfarm",
@@ -340,7 +341,8 @@ def evaluate(
             json,
             members=members,
             seed=seed,
-            sampler={"steps": steps, "solver": solver, "conserve": conserve},
+            sampler={"steps": steps, "solver": solver, "conserve": conserve}
+            | ({} if windows is None else {"windows": windows}),
             systems=[s.strip() for s in systems.split(",") if s.strip()],
             frames=frames,
             region=region,

@@ -1,0 +1,137 @@
+"""The splits, and what the benchmark scripts share."""
+
+from __future__ import annotations
+
+import sys
+from itertools import chain, combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from rain_samples import area, axis, rain, record
+
+from stvd.catalog import list_sources
+from stvd.piece_statistics import ScoreConfig
+from stvd.scores import score
+from stvd.statistics import Statistics, gather
+
+ROOT = Path(__file__).parents[1]
+SPLITS = yaml.safe_load((ROOT / "benchmarks" / "splits.yaml").read_text())
+CATALOG = yaml.safe_load((ROOT / "catalogs" / "shared.yaml").read_text())
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+
+
+# --- splits
+
+
+@pytest.mark.parametrize("benchmark", ["radar", "gcm"])
+def test_no_event_is_in_two_parts(benchmark: str):
+    parts = SPLITS[benchmark]
+    assert set(parts) == {"train", "validation", "test"}
+    for one, other in combinations(parts.values(), 2):
+        assert not set(one) & set(other)
+
+
+@pytest.mark.parametrize("benchmark", ["radar", "gcm"])
+def test_every_event_is_a_source_or_a_file_with_its_command(benchmark: str):
+    known = list_sources(ROOT / "catalogs" / "shared.yaml")
+    for event in chain.from_iterable(SPLITS[benchmark].values()):
+        assert event in (SPLITS["commands"] if event.endswith(".nc") else known)
+
+
+def test_parts_of_one_file_are_hours_apart():
+    events = [e for part in ("train", "validation", "test") for e in SPLITS["radar"][part]]
+    periods = sorted(
+        tuple(np.datetime64(p[k]) for k in ("start", "end"))
+        for e in events
+        if (p := CATALOG["entries"][e]["metadata"]["stvd"].get("period"))
+    )
+    assert len(periods) == 4
+    gaps = [later[0] - earlier[1] for earlier, later in pairwise(periods)]
+    assert min(gaps) >= np.timedelta64(2, "h")
+
+
+@pytest.mark.parametrize("benchmark", ["radar", "gcm"])
+def test_the_recipe_trains_on_the_training_part_alone(benchmark: str):
+    recipe = yaml.safe_load((ROOT / "recipes" / f"{benchmark}.yaml").read_text())
+    assert set(recipe["sources"]) <= set(SPLITS[benchmark]["train"])
+
+
+# --- results that are kept
+
+
+def sums(seed: int) -> Statistics:
+    truth = record(rain((8, 8, 8), seed=0), axis())
+    members = record(rain((2, 8, 8, 8), seed=seed), axis())
+    config = ScoreConfig(block_frames=2, scales=(1,), lags=(1,))
+    return gather(members, truth, area(np.ones((8, 8))), config=config, axis=axis())
+
+
+def test_kept_sums_give_the_same_scores(tmp_path: Path):
+    from held_out import read_statistics, write_statistics
+
+    one = sums(1)
+    write_statistics(one, tmp_path / "sums.nc")
+    again = read_statistics(tmp_path / "sums.nc")
+    assert (again.config, again.members) == (one.config.model_copy(), 2)
+    assert score(one, replicates=9).equals(score(again, replicates=9))
+
+
+def test_the_score_of_several_seeds_is_their_mean_where_it_is_linear():
+    from held_out import averaged
+
+    runs = [sums(1), sums(2)]
+    each = [float(score(s)["crps"].sel(estimate="value")) for s in runs]
+    both = averaged(runs)
+    assert float(score(both)["crps"].sel(estimate="value")) == pytest.approx(np.mean(each))
+    assert both.frames == 8
+
+
+def test_a_number_with_its_interval_in_the_unit_of_a_column():
+    from held_out import cell, markdown
+
+    assert cell({"value": 2.5e-5, "low": 2e-5, "high": 3e-5}, 1e-5) == "2.5 (2–3)"
+    assert cell({"value": 2.5e-5, "low": None, "high": None}, 1e-5) == "2.5"
+    assert cell(None) == "–"
+    assert markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+# --- ablations
+
+
+def test_a_variant_is_the_recipe_with_its_changes():
+    from ablations import Ablations
+
+    study = Ablations.model_validate(
+        yaml.safe_load((ROOT / "benchmarks/ablations.yaml").read_text())
+    )
+    base, other = study.recipe_of("base", 3), study.recipe_of("no_zoom", 3)
+    assert base.training.seed == 3
+    assert base.preset == "tiny"
+    assert other.training == base.training.model_copy(update={"zoom": 1.0})
+    assert [study.sampler_of(name).steps for name in study.variants] == [10] * len(study.variants)
+
+
+def test_variants_that_differ_in_sampling_share_a_model():
+    from ablations import Ablations
+
+    study = Ablations(
+        recipe="recipes/radar.yaml",
+        variants={"base": None, "ddim": {"sampler": {"solver": "ddim"}}, "bare": {"mask": False}},
+        scored=({"event": "radar_radolan_val"},),
+    )
+    assert [study.trained_as(v) for v in study.variants] == ["base", "base", "bare"]
+    assert study.sampler_of("ddim").solver == "ddim"
+
+
+def test_nested_changes_meet_and_none_takes_away():
+    from ablations import merged
+
+    one = {"a": {"x": 1, "y": 2}, "b": 3}
+    assert merged(one, {"a": {"y": 5, "x": None}, "c": 4}) == {"a": {"y": 5}, "b": 3, "c": 4}
+    assert one == {"a": {"x": 1, "y": 2}, "b": 3}
