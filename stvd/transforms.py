@@ -36,7 +36,8 @@ class RainTransform(BaseModel):
         diffusion sees a residual of about unit variance
     dry : kg m-2 s-1, rates below it are no rain
     power : p of `power`, in (0, 1]
-    knots : (u, g) pairs of `quantile`, both increasing from (0, 0); linear beyond the last
+    knots : (u, g) pairs of `quantile`, both increasing from (0, 0); linear beyond the last. Without any
+        it is still to be fitted
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +51,7 @@ class RainTransform(BaseModel):
 
     @model_validator(mode="after")
     def _knots_increase(self) -> RainTransform:
-        if self.kind != "quantile":
+        if not self.knots:  # to be fitted (`stvd.dataset.fit_channels`)
             return self
         if len(self.knots) < 2 or self.knots[0] != (0.0, 0.0):
             raise ValueError("a quantile transform needs two knots or more, the first at (0, 0)")
@@ -69,7 +70,7 @@ class RainTransform(BaseModel):
             case "power":
                 y = (u.log1p() * self.power).expm1() / self.power
             case "quantile":
-                y = _piecewise_linear(u, *zip(*self.knots, strict=True))
+                y = _piecewise_linear(u, *self._fitted())
         return y / self.s
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -83,10 +84,16 @@ class RainTransform(BaseModel):
             case "power":
                 u = ((y * self.power).log1p() / self.power).expm1()
             case "quantile":
-                rates, scores = zip(*self.knots, strict=True)
+                rates, scores = self._fitted()
                 u = _piecewise_linear(y, scores, rates)
         rate = self.c * u
         return rate.where(rate >= self.dry, 0.0)
+
+    def _fitted(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        if not self.knots:
+            raise ValueError("a quantile transform has no knots before it is fitted")
+        rates, scores = zip(*self.knots, strict=True)
+        return rates, scores
 
 
 def half_normal_knots(

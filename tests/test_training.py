@@ -17,6 +17,7 @@ from stvd.dataset import HALO, Crops, Event, fit_channels, magnify
 from stvd.model import preset
 from stvd.structure import scaling_exponent
 from stvd.training import TrainingConfig, _batch, _levels, _Loop, train
+from stvd.transforms import RainTransform
 
 
 def event(seed=0, frames=12, cells=6, periodic=False) -> Event:
@@ -94,6 +95,13 @@ def test_a_crop_knows_the_roughness_of_its_field():
     }
     assert set(known.tolist()) <= every
     assert len(set(known.tolist())) > 10
+
+
+def test_knots_are_fitted_on_crops():
+    crops = CONFIG.crops([event(cells=10)], 3, 8)
+    rain = fit_channels(crops, [], [], seed=0, rain=RainTransform(kind="quantile")).rain
+    rate = torch.tensor([0.0, 0.5, 5.0]) / 3600
+    torch.testing.assert_close(rain.inverse(rain.forward(rate)), rate, rtol=1e-4, atol=0)
 
 
 def test_magnification_takes_rain_alone():

@@ -49,7 +49,9 @@ def test_quantile_knots_are_half_normal_scores():
     assert transform.forward(torch.tensor(median)).item() == pytest.approx(0.25 + 0.6745, abs=0.01)
 
 
-@pytest.mark.parametrize("knots", [(), ((0.0, 0.0),), ((0.0, 0.0), (1.0, 1.0), (1.0, 2.0))])
+@pytest.mark.parametrize(
+    "knots", [((0.0, 0.0),), ((0.0, 0.0), (1.0, 1.0), (1.0, 2.0)), ((0.5, 0.0), (1.0, 1.0))]
+)
 def test_knots_that_do_not_increase_are_refused(knots):
     with pytest.raises(ValueError, match="knots"):
         RainTransform(kind="quantile", knots=knots)
@@ -71,3 +73,8 @@ def test_no_rain_stays_no_rain_and_nothing_is_negative(transform):
     # 1e-4 is far below the dry rate of 0.01 mm/h in every kind
     assert rate[:3].tolist() == [0, 0, 0]
     assert rate[3] > 0
+
+
+def test_a_quantile_transform_is_fitted_first():
+    with pytest.raises(ValueError, match="before it is fitted"):
+        RainTransform(kind="quantile").forward(torch.ones(1))
