@@ -59,7 +59,7 @@ class SamplerConfig(BaseModel):
     windows: WindowRule = "bridged"
     share: float = Field(0.5, ge=0, le=1)
     tile: int = Field(512, ge=32)
-    halo: int = Field(32, ge=0)
+    halo: int = Field(16, ge=0)
 
     def levels(self) -> Tensor:
         """Log SNR before every call, shape (steps + 1,), float64; the last is that of the result."""
