@@ -14,6 +14,7 @@ from torch import Tensor
 
 _WORD = (1 << 64) - 1
 _JOINT = 1  # stream of the noise that windows share
+_BRIDGE = 2  # and of the correlated noise of bridges
 
 
 def frame_noise(
@@ -47,6 +48,8 @@ def window_noise(
     shape: tuple[int, int],
     joints: Mapping[int, int] | None = None,
     share: float = 0.0,
+    correlation: float = 0.0,
+    bridge: bool = False,
 ) -> Tensor:
     """Noise of a window for several members, shape (member, time, 1, y, x).
 
@@ -56,12 +59,32 @@ def window_noise(
         of what is shared: √(1 − share) own noise + √share of the field of that name, which is standard
         normal again and independent of the other frames of the window
     share : of the variance, 0 to 1
+    correlation : between neighbouring frames of the window (`correlated`)
+    bridge : the window is a bridge. If frames are correlated it has fields of its own: those of its known
+        frames have made what is known, and noise that is correlated with them would not be noise
     """
-    fields = [[frame_noise(seed, m, tile, k, shape) for k in frames] for m in members]
+    stream = _BRIDGE if bridge and correlation else 0
+    fields = [[frame_noise(seed, m, tile, k, shape, stream) for k in frames] for m in members]
     noise = torch.from_numpy(np.array(fields))
     for at, name in (joints or {}).items():
         if share:
             joint = [frame_noise(seed, m, tile, name, shape, _JOINT) for m in members]
             own = noise[:, at].clone()
             noise[:, at] = (1 - share) ** 0.5 * own + share**0.5 * torch.from_numpy(np.array(joint))
-    return noise[:, :, None]
+    return correlated(noise[:, :, None], correlation)
+
+
+def correlated(noise: Tensor, correlation: float) -> Tensor:
+    """Independent frames made into those of an AR(1) process, each standard normal still.
+
+    Parameters
+    ----------
+    noise : Tensor, shape (batch, time, ...), standard normal
+    correlation : ρ in [0, 1); that of frames i and j becomes ρ^|i − j|. 0 returns the noise as it is
+    """
+    if not correlation:
+        return noise
+    steps = torch.arange(noise.shape[1], dtype=torch.float64)
+    covariance = correlation ** (steps[:, None] - steps[None, :]).abs()
+    factor = torch.linalg.cholesky(covariance).to(noise)
+    return torch.einsum("ij,bj...->bi...", factor, noise)

@@ -37,6 +37,7 @@ class Recipe(BaseModel):
     objective : `stvd`, or `unet` for the deterministic UNet of equal size that it is compared with
     preset : size of the model; an ablation refuses other inputs or another window than its own
     window : frames sampled jointly
+    noise_correlation : of the noise of neighbouring frames (`stvd.model.ModelConfig`)
     training : of the loop
     """
 
@@ -53,6 +54,7 @@ class Recipe(BaseModel):
     objective: Literal["stvd", "unet"] = "stvd"
     preset: Literal["tiny", "small", "paper", "stvd-single", "stvd-3", "stvd-1"] = "small"
     window: int = Field(5, ge=1)
+    noise_correlation: float = Field(0.0, ge=0, lt=1)
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
@@ -156,9 +158,10 @@ def train_on(
             device=device,
             on_log=on_log,
         )
+    model = preset(recipe.preset, channels.channels, recipe.window)
     return train(
         recipe.name,
-        preset(recipe.preset, channels.channels, recipe.window),
+        model.model_copy(update={"noise_correlation": recipe.noise_correlation}),
         channels,
         events,
         recipe.training,

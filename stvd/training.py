@@ -20,6 +20,7 @@ from stvd.checkpoint import Checkpoint, GridContract, count_parameters, write_at
 from stvd.conditioning import Channels, repeat_cells
 from stvd.dataset import HALO, Crops, Event
 from stvd.model import ModelConfig
+from stvd.noise import correlated
 
 STATE = "state.safetensors"
 
@@ -145,6 +146,9 @@ class Trainable(Protocol):
 
     @property
     def multiple(self) -> int: ...
+
+    @property
+    def noise_correlation(self) -> float: ...
 
     def loss(
         self,
@@ -313,6 +317,7 @@ class _Loop:
         draw = torch.Generator().manual_seed((c.seed << 32) + self.step)
         level, known = _levels(target.shape[:2], c, draw)
         noise = torch.randn(target.shape, generator=draw)
+        noise = correlated(noise, self.network.noise_correlation)
         noise = noise.where(~known[:, :, None, None, None], 0.0).to(self.device)
         level, known = level.to(self.device), known.to(self.device)
         valid = target.isfinite()

@@ -36,6 +36,7 @@ class WindowSampler:
         engine: Engine,
     ) -> None:
         self.channels = checkpoint.channels
+        self.correlation = checkpoint.network.noise_correlation
         self.lattice = WindowLattice(length=checkpoint.window, rule=sampler.windows)
         self.seed, self.sampler, self.engine = seed, sampler, engine
         self.plan = BatchPlan(1, 1, 1)
@@ -153,8 +154,20 @@ class WindowSampler:
     def noise(self, members: range, window: range, anchor: bool) -> Tensor:
         """Noise of all faces, shape (member, time, 1, tile·y, x)."""
         joints = self.lattice.joints(window.start // self.lattice.cycle) if anchor else {}
-        tiles, shape, share = range(self.domain.tiles), self.domain.shape, self.sampler.share
-        faces = [window_noise(self.seed, members, t, window, shape, joints, share) for t in tiles]
+        faces = [
+            window_noise(
+                self.seed,
+                members,
+                tile,
+                window,
+                self.domain.shape,
+                joints,
+                self.sampler.share,
+                self.correlation,
+                bridge=not anchor,
+            )
+            for tile in range(self.domain.tiles)
+        ]
         return torch.cat(faces, dim=-2)
 
     def known(self, ends: list[dict[int, np.ndarray]], mean: Tensor, members: int) -> Known:

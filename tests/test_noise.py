@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stvd.lattice import WindowLattice
-from stvd.noise import frame_noise, window_noise
+from stvd.noise import correlated, frame_noise, window_noise
 
 numbers = st.integers(0, 2**40)
 
@@ -58,3 +58,30 @@ def test_windows_share_noise_where_they_are_joined():
     assert float(here[0, -1].var()) == pytest.approx(1, abs=0.025)
     plain = window_noise(0, range(2), 0, lattice.anchor(4), shape)[:, :, 0]
     assert torch.equal(plain[:, 1], here[:, 1])
+
+
+def test_correlated_frames_are_standard_normal_with_powers_of_the_correlation():
+    noise = correlated(
+        torch.randn(1, 5, 1, 400, 400, generator=torch.Generator().manual_seed(0)), 0.6
+    )
+    frames = noise[0, :, 0].flatten(1)
+    # correlations of frames 1, 2 and 4 apart: 0.6, 0.36, 0.1296; standard errors below 0.0035
+    found = torch.corrcoef(frames)
+    assert found[0].tolist() == pytest.approx([1, 0.6, 0.36, 0.216, 0.1296], abs=0.0175)
+    assert frames.var(1).tolist() == pytest.approx([1] * 5, abs=0.0175)
+
+
+def test_no_correlation_leaves_the_noise_as_it_is():
+    noise = torch.randn(2, 5, 1, 4, 4)
+    assert torch.equal(correlated(noise, 0.0), noise)
+
+
+def test_a_correlated_bridge_has_noise_of_its_own():
+    shape, lattice = (300, 300), WindowLattice(length=5)
+    anchor = window_noise(0, range(1), 0, lattice.anchor(0), shape, correlation=0.6)[0, :, 0]
+    bridge = window_noise(0, range(1), 0, lattice.bridge(0), shape, correlation=0.6, bridge=True)[
+        0, :, 0
+    ]
+    # the bridge begins with the anchor's last frame: were its noise the same, this would be 0.6
+    found = float(np.corrcoef(anchor[-1].ravel(), bridge[1].ravel())[0, 1])
+    assert abs(found) < 0.0175

@@ -159,3 +159,24 @@ def test_what_sharing_noise_between_anchors_is_for():
     truth = np.sqrt(2 * (1 - 0.8))
     assert apart[4:8].mean() / truth == pytest.approx(1.10, abs=0.02)  # the steps of the bridge
     assert joined[4:8].mean() / truth == pytest.approx(1.04, abs=0.02)
+
+
+def test_correlated_noise_draws_the_same_gaussian():
+    """Three frames of covariance S with noise of covariance C: the sampler ends with S all the same.
+
+    With x = α r + σ n the exact denoiser is D = α S (α² S + σ² C)⁻¹ x, linear, so the sampler is a matrix
+    A and the samples have the covariance A C Aᵀ.
+    """
+    steps = torch.arange(3.0)
+    apart = (steps[:, None] - steps[None, :]).abs()
+    wanted, noise = 0.5 * 0.7**apart, 0.5**apart
+
+    def denoiser(noisy, log_snr):
+        alpha, sigma = (float(v) for v in alpha_sigma(log_snr))
+        gain = alpha * wanted @ torch.linalg.inv(alpha**2 * wanted + sigma**2 * noise)
+        clean = torch.einsum("ij,bjcyx->bicyx", gain, noisy)
+        return (alpha * noisy - clean) / sigma
+
+    unit = torch.eye(3)[:, :, None, None, None]
+    matrix = SamplerConfig(steps=20).sample(denoiser, unit)[:, :, 0, 0, 0].T
+    torch.testing.assert_close(matrix @ noise @ matrix.T, wanted, rtol=0.05, atol=0)

@@ -144,6 +144,18 @@ def test_noise_levels_of_frames(shared, reveal):
     assert share.tolist() == pytest.approx([0.8 * reveal, 0.8 * reveal], abs=0.06)
 
 
+def test_the_correlation_of_the_noise_reaches_the_loss(tmp_path):
+    plain = preset("tiny", 2, window=3)
+    seen = {}
+    for correlation in (0.0, 0.5):
+        torch.manual_seed(0)
+        model = plain.model_copy(update={"noise_correlation": correlation})
+        target, inputs = torch.rand(2, 3, 1, 16, 16), torch.rand(2, 3, 2, 16, 16)
+        loop = _Loop(model.build(), CONFIG, "")
+        seen[correlation] = float(loop.advance(target, inputs)[0])
+    assert seen[0.0] != seen[0.5]
+
+
 def test_warming_up_the_mean_leaves_the_denoiser_alone(tmp_path):
     config = CONFIG.model_copy(update={"mean_warmup": 4, "steps": 4, "warmup": 1})
     after = run(tmp_path, config).network

@@ -73,6 +73,8 @@ class Regression(nn.Module):
     The rate may fall below 0 where the network errs, so that its gradient does not vanish there.
     """
 
+    noise_correlation = 0.0  # it takes no noise
+
     def __init__(self, config: RegressionConfig, rain: RainTransform) -> None:
         super().__init__()
         self.config, self.rain = config, rain

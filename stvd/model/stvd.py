@@ -26,6 +26,8 @@ class ModelConfig(BaseModel):
     window : frames sampled jointly, T
     mean, denoiser : the two UNets; the same number of levels, `patch` and `layout`
     interpolation_skip : μ(x) adds its network to the interpolated precipitation (channel 0 of x)
+    noise_correlation : of the noise of neighbouring frames, which is AR(1) over a window (`stvd.noise`);
+        0 as published
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +37,7 @@ class ModelConfig(BaseModel):
     mean: UNetConfig = UNetConfig(width=24, temporal_side="encoder")
     denoiser: UNetConfig = UNetConfig(width=32, temporal_side="decoder")
     interpolation_skip: bool = True
+    noise_correlation: float = Field(0.0, ge=0, lt=1)
 
     def build(self) -> STVD:
         return STVD(self)
@@ -99,6 +102,11 @@ class STVD(nn.Module):
     def multiple(self) -> int:
         """Both sides of the fine grid must be a multiple of this."""
         return max(self.config.mean.multiple, self.config.denoiser.multiple)
+
+    @property
+    def noise_correlation(self) -> float:
+        """Of the noise of neighbouring frames."""
+        return self.config.noise_correlation
 
     def wrap_x(self, wrap: bool) -> STVD:
         """Treat x as a circle of longitude, or not; returns itself."""
