@@ -223,7 +223,7 @@ def test_a_circle_of_longitude_has_no_preferred_meridian(checkpoint, monkeypatch
     import stvd.window_sampler
 
     def turn(noise):
-        return lambda *name: noise(*name).roll(16, -1)
+        return lambda *name, **how: noise(*name, **how).roll(16, -1)
 
     coarse, grid = source(range(3), periodic=1)
     straight = sample(checkpoint, range(3), data=(coarse, grid))
