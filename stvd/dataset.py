@@ -121,11 +121,11 @@ class Crops:
     wet_share : see above
     valid_share : least share of cells with data in truth and coarse input; 1 takes complete crops only
     flips : mirror and transpose; right only without vectors among the channels
-    zoom : largest magnification. Half of the crops are then taken of a smaller piece, magnified by
-        2^(1/4), 2^(2/4) … up to `zoom` by linear interpolation, and its blocks averaged anew: rain that is
+    zoom : largest magnification. Half of the crops are then taken of a smaller piece, magnified by up to
+        `zoom` (uniform in its logarithm) by linear interpolation, and its blocks averaged anew: rain that is
         smoother than the network that measured it. Needs precipitation to be the only input
     roughness : give the scaling exponent (`stvd.structure`) of the whole field, magnified alike, over the
-        frames of a crop
+        frames of a crop; between magnifications of 1, 2^(1/4), 2^(2/4) … it is interpolated
     """
 
     events: Sequence[Event]
@@ -144,18 +144,20 @@ class Crops:
             raise ValueError("zoom magnifies rain alone: train without predictors and statics")
 
     @cached_property
-    def zooms(self) -> tuple[float, ...]:
-        """The magnifications, the first is 1."""
-        return tuple(2 ** (k / 4) for k in range(int(4 * np.log2(self.zoom) + 1e-9) + 1))
+    def increments(self) -> list[Tensor]:
+        """Squared increments of each event, shape (step, frame, 2), magnified by 2^(step / 4)."""
+        steps = range(int(np.ceil(4 * np.log2(self.zoom))) + 1)
+        return [
+            torch.stack([squared_increments_of(e, 2 ** (k / 4), self.factor) for k in steps])
+            for e in self.events
+        ]
 
-    @cached_property
-    def increments(self) -> dict[tuple[int, float], Tensor]:
-        """Squared increments of every (event, magnification), each of shape (frame, 2)."""
-        return {
-            (i, zoom): squared_increments_of(event, zoom, self.factor)
-            for i, event in enumerate(self.events)
-            for zoom in self.zooms
-        }
+    def exponent(self, event: int, frames: slice, zoom: float) -> Tensor:
+        """Scaling exponent of some frames of an event, magnified."""
+        steps = scaling_exponent(self.increments[event][:, frames].mean(1))
+        at = 4 * float(np.log2(zoom))
+        low = min(int(at), len(steps) - 2)
+        return steps[0] if low < 0 else torch.lerp(steps[low], steps[low + 1], at - low)
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of `step`, the same whenever it is asked for. Missing values are NaN."""
@@ -180,15 +182,15 @@ class Crops:
             event = self.events[which]
             t = int(rng.integers(len(event.truth) - self.window + 1))
             frames, zoom = slice(t, t + self.window), 1.0
-            if len(self.zooms) > 1 and rng.random() < 0.5:
-                zoom = self.zooms[int(rng.integers(1, len(self.zooms)))]
+            if self.zoom > 1 and rng.random() < 0.5:
+                zoom = float(self.zoom ** rng.random())
                 crop = self._magnified(rng, event, frames, zoom)
             else:
                 crop = self._cut(rng, event, frames)
             if crop is not None and self._wanted(rng, crop):
                 exponent = torch.zeros(())
                 if self.roughness:
-                    exponent = scaling_exponent(self.increments[which, zoom][frames].mean(0))
+                    exponent = self.exponent(which, frames, zoom)
                 return (*self._flipped(rng, crop), exponent)
         raise ValueError(
             f"no valid crop of {self.size} × {self.size} cells and {self.window} frames was found in "
