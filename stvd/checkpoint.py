@@ -12,7 +12,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -65,19 +65,81 @@ class GridContract(BaseModel):
             )
 
 
-class Card(BaseModel):
-    """What `checkpoint.json` holds."""
+class AnyCard(BaseModel):
+    """What `checkpoint.json` holds, of whatever network."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = FORMAT
     name: str
-    model: ModelConfig
+    model: BaseModel
     channels: Channels
     grid: GridContract
     training: dict[str, Any]
     weights_sha256: str
     digest: str
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
+        """Read `checkpoint.json` alone: cheap, and it needs no weights.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing, malformed, of another format or kind of network, or its digest does not
+            match its content.
+        """
+        path = Path(folder) / CARD
+        if not path.is_file() or not (Path(folder) / WEIGHTS).is_file():
+            raise CheckpointError(f"{folder} is no checkpoint: it needs {WEIGHTS} and {CARD}")
+        try:
+            card = cls.model_validate_json(path.read_text())
+        except ValidationError as error:
+            raise CheckpointError(
+                f"{path} is not a checkpoint card of format {FORMAT}: {error}"
+            ) from None
+        if card.format != FORMAT:
+            raise CheckpointError(
+                f"{path} has format {card.format}; this version reads format {FORMAT}"
+            )
+        if card.digest != _digest(card.weights_sha256, card.model, card.channels):
+            raise CheckpointError(f"{path} was altered: its digest does not match its content")
+        return card
+
+    @classmethod
+    def publish(
+        cls,
+        folder: str | Path,
+        network: torch.nn.Module,
+        *,
+        name: str,
+        model: BaseModel,
+        channels: Channels,
+        grid: GridContract,
+        training: dict[str, Any],
+    ) -> None:
+        """Write both files of a checkpoint, the weights as float16 in safetensors."""
+        folder = Path(folder)
+        data = save({k: v.half().contiguous() for k, v in network.state_dict().items()})
+        sha = hashlib.sha256(data).hexdigest()
+        card = cls(
+            name=name,
+            model=model,
+            channels=channels,
+            grid=grid,
+            training=training,
+            weights_sha256=sha,
+            digest=_digest(sha, model, channels),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / WEIGHTS, data)
+        write_atomically(folder / CARD, (card.model_dump_json(indent=2) + "\n").encode())
+
+
+class Card(AnyCard):
+    """What `checkpoint.json` of an STVD holds."""
+
+    model: ModelConfig
 
 
 @dataclass(frozen=True)
@@ -112,10 +174,9 @@ class Checkpoint:
         CheckpointError
             If a file is missing, truncated, altered, of another format or of another architecture.
         """
-        folder = Path(folder)
-        card = read_card(folder)
+        card = Card.read(folder)
         network = card.model.build()
-        load_weights(network, folder, card.weights_sha256)
+        load_weights(network, Path(folder), card.weights_sha256)
         return cls(card, network)
 
     @classmethod
@@ -128,48 +189,17 @@ class Checkpoint:
         training: dict[str, Any],
         folder: str | Path,
     ) -> Checkpoint:
-        """Write a checkpoint, weights as float16, and load it back, so that what is used is what ships."""
-        folder = Path(folder)
-        data, sha = pack_weights(network)
-        card = Card(
+        """Write a checkpoint and load it back, so that what is used is what ships."""
+        Card.publish(
+            folder,
+            network,
             name=name,
             model=network.config,
             channels=channels,
             grid=grid,
             training=training,
-            weights_sha256=sha,
-            digest=digest_of(sha, network.config, channels),
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / WEIGHTS, data)
-        write_atomically(folder / CARD, (card.model_dump_json(indent=2) + "\n").encode())
         return cls.load(folder)
-
-
-def read_card(folder: str | Path) -> Card:
-    """Read `checkpoint.json` alone: cheap, and it needs no weights.
-
-    Raises
-    ------
-    CheckpointError
-        If it is missing, malformed, of another format, or its digest does not match its content.
-    """
-    path = Path(folder) / CARD
-    if not path.is_file() or not (Path(folder) / WEIGHTS).is_file():
-        raise CheckpointError(f"{folder} is no checkpoint: it needs {WEIGHTS} and {CARD}")
-    try:
-        card = Card.model_validate_json(path.read_text())
-    except ValidationError as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint card of format {FORMAT}: {error}"
-        ) from None
-    if card.format != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {card.format}; this version reads format {FORMAT}"
-        )
-    if card.digest != digest_of(card.weights_sha256, card.model, card.channels):
-        raise CheckpointError(f"{path} was altered: its digest does not match its content")
-    return card
 
 
 def load_weights(network: torch.nn.Module, folder: Path, sha256: str) -> None:
@@ -195,13 +225,7 @@ def load_weights(network: torch.nn.Module, folder: Path, sha256: str) -> None:
     network.eval().requires_grad_(False)
 
 
-def pack_weights(network: torch.nn.Module) -> tuple[bytes, str]:
-    """The weights as float16 in safetensors, and their SHA-256."""
-    data = save({k: v.half().contiguous() for k, v in network.state_dict().items()})
-    return data, hashlib.sha256(data).hexdigest()
-
-
-def digest_of(weights_sha256: str, model: BaseModel, channels: Channels) -> str:
+def _digest(weights_sha256: str, model: BaseModel, channels: Channels) -> str:
     """Digest of all that decides the numbers of a network."""
     # Without defaults: an option that is added later leaves the digest of older checkpoints alone.
     content = [

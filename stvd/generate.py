@@ -18,7 +18,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict
 
 from stvd.allocation import keep_freed_memory
-from stvd.checkpoint import Card, Checkpoint, read_card
+from stvd.checkpoint import Card, Checkpoint
 from stvd.contract import Finding
 from stvd.downscale import downscale
 from stvd.engine import BatchPlan, Engine
@@ -63,7 +63,7 @@ def examine(production: Production, partition: Partition) -> list[Finding]:
         If the model is not there or was altered.
     """
     policy = production.quality
-    channels = read_card(production.checkpoint).channels
+    channels = Card.read(production.checkpoint).channels
     reads, grid = production.reads(partition), production.source.grid()
 
     def check_frames(frames: range) -> list[Finding]:
@@ -114,7 +114,7 @@ def identity(production: Production, partition: Partition, card: Card) -> dict[s
 
 def fingerprint_today(production: Production, partition: Partition) -> str:
     """The fingerprint that the partition would have if it were sampled now."""
-    return fingerprint(**identity(production, partition, read_card(production.checkpoint)))
+    return fingerprint(**identity(production, partition, Card.read(production.checkpoint)))
 
 
 def sampler(production: Production) -> SamplerConfig:
@@ -154,7 +154,7 @@ def produce(
         If a sample cannot be rain over this input; nothing is published then.
     """
     start = time.perf_counter()
-    card = read_card(production.checkpoint)
+    card = Card.read(production.checkpoint)
     parts = identity(production, partition, card)
     key = fingerprint(**parts)
     product = Product.create_or_open(

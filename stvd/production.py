@@ -137,9 +137,9 @@ class Production(BaseModel):
     def window(self) -> int:
         """Frames that the model samples jointly."""
         # torch takes seconds to import, and a product that stands does without
-        from stvd.checkpoint import read_card
+        from stvd.checkpoint import Card
 
-        return read_card(self.checkpoint).model.window
+        return Card.read(self.checkpoint).model.window
 
     def _cell(self, lattice: WindowLattice) -> int:
         """Frames of a partition: what is asked for, or whole cycles of about a month."""

@@ -130,17 +130,18 @@ def _pair_sum(values: np.ndarray, lag: int, periodic_x: bool) -> np.ndarray:
     return np.asarray(sum(np.einsum("...yx,...yx->...", a, b) for a, b in pairs))
 
 
-def neighbourhood_fraction(
-    event: np.ndarray, scale: int, *, periodic_x: bool = False
-) -> np.ndarray:
-    """Fraction of the cells in every `scale` × `scale` box that have the event.
+def event_table(event: np.ndarray) -> np.ndarray:
+    """How many cells before (y, x), on both axes, have the event: shape (..., y + 1, x + 1)."""
+    *lead, ny, nx = event.shape
+    table = np.zeros((*lead, ny + 1, nx + 1), np.int32)
+    np.cumsum(event, axis=-2, dtype=np.int32, out=table[..., 1:, 1:])
+    return np.cumsum(table, axis=-1, out=table)
+
+
+def box_counts(table: np.ndarray, scale: int, *, periodic_x: bool = False) -> np.ndarray:
+    """Cells with an event in every `scale` × `scale` box, from the event's `event_table`.
 
     Boxes lie wholly inside the domain (or wrap in x), as in `scores.spatial.fss_2d`.
-
-    Parameters
-    ----------
-    event : bool array, shape (..., y, x)
-    scale : side of the box in cells
 
     Returns
     -------
@@ -152,19 +153,6 @@ def neighbourhood_fraction(
     ValueError
         If the box does not fit in the grid.
     """
-    return box_counts(event_table(event), scale, periodic_x=periodic_x) / scale**2
-
-
-def event_table(event: np.ndarray) -> np.ndarray:
-    """How many cells before (y, x), on both axes, have the event: shape (..., y + 1, x + 1)."""
-    *lead, ny, nx = event.shape
-    table = np.zeros((*lead, ny + 1, nx + 1), np.int32)
-    np.cumsum(event, axis=-2, dtype=np.int32, out=table[..., 1:, 1:])
-    return np.cumsum(table, axis=-1, out=table)
-
-
-def box_counts(table: np.ndarray, scale: int, *, periodic_x: bool = False) -> np.ndarray:
-    """Cells with the event in every box of `neighbourhood_fraction`, from its `event_table`."""
     ny, nx = table.shape[-2] - 1, table.shape[-1] - 1
     if not 1 <= scale <= min(ny, nx):
         raise ValueError(f"a neighbourhood of {scale} cells does not fit in a grid of {ny} × {nx}")

@@ -129,8 +129,8 @@ def test_it_is_read_strictly_and_is_no_stvd(folder: Path, tmp_path: Path) -> Non
         (tmp_path / file.name).write_bytes(file.read_bytes())
     card = json.loads((folder / CARD).read_text())
     for change, message in [
-        ({"objective": "stvd"}, "not the card of a deterministic UNet"),
-        ({"surprise": 1}, "not the card of a deterministic UNet"),
+        ({"objective": "stvd"}, "objective"),
+        ({"surprise": 1}, "surprise"),
         ({"model": card["model"] | {"window": 4}}, "was altered"),
     ]:
         (tmp_path / CARD).write_text(json.dumps(card | change))

@@ -14,7 +14,8 @@ from stvd.piece_statistics import ScoreConfig
 from stvd.scores import score_ensemble
 from stvd.spatial import (
     autocorrelation,
-    neighbourhood_fraction,
+    box_counts,
+    event_table,
     radial_frequencies,
     radial_spectrum,
 )
@@ -101,17 +102,15 @@ def test_autocorrelation_by_hand_and_where_it_is_not_defined() -> None:
     assert np.isnan(autocorrelation(np.eye(2), [5])).all()
 
 
-def test_neighbourhood_fraction_by_hand() -> None:
-    event = np.array([[1, 0, 0], [0, 0, 0], [0, 0, 1]], bool)
-    # 2 × 2 boxes: ¼ top left, 0, 0, ¼ bottom right.
-    assert neighbourhood_fraction(event, 2) == pytest.approx(np.array([[0.25, 0], [0, 0.25]]))
-    wrapped = neighbourhood_fraction(event, 2, periodic_x=True)
+def test_box_counts_by_hand() -> None:
+    table = event_table(np.array([[1, 0, 0], [0, 0, 0], [0, 0, 1]], bool))
+    # 2 × 2 boxes: 1 top left, 0, 0, 1 bottom right.
+    assert box_counts(table, 2).tolist() == [[1, 0], [0, 1]]
+    wrapped = box_counts(table, 2, periodic_x=True)
     assert wrapped.shape == (2, 3)
-    assert wrapped.sum() == pytest.approx(
-        4 * 0.25
-    )  # each event lies in two boxes of a row of boxes
+    assert wrapped.sum() == 4  # each event lies in two boxes of a row of boxes
     with pytest.raises(ValueError, match="4 cells does not fit in a grid of 3 × 3"):
-        neighbourhood_fraction(event, 4)
+        box_counts(table, 4)
 
 
 def test_spectrum_of_the_input_lies_on_that_of_the_fine_field_at_large_scales() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stvd.checkpoint import read_card
+from stvd.checkpoint import Card
 from stvd.diagnostics import diagnose
 from stvd.generate import examine, produce
 from stvd.partition import Partition
@@ -54,7 +54,7 @@ def test_a_real_record_is_downscaled_and_beats_interpolation(tmp_path, name, mod
 
 def test_the_global_record_is_a_circle_with_every_predictor():
     source = Source.find("gcm_jan", ROOT / "catalogs")
-    channels = read_card(ROOT / "checkpoints" / "gcm").channels
+    channels = Card.read(ROOT / "checkpoints" / "gcm").channels
     assert source.info.periodic_x
     assert len(channels.predictors) == 12
     assert set(channels.predictors) <= set(source.info.variables)
@@ -62,5 +62,5 @@ def test_the_global_record_is_a_circle_with_every_predictor():
 
 
 def test_the_held_out_radar_events_were_not_trained_on():
-    events = read_card(ROOT / "checkpoints" / "radar").training["events"]
+    events = Card.read(ROOT / "checkpoints" / "radar").training["events"]
     assert not [name for name in events if "mch" in name]

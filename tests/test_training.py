@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from stvd.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointError, read_card
+from stvd.checkpoint import CARD, WEIGHTS, Card, Checkpoint, CheckpointError
 from stvd.dataset import HALO, Crops, Event, fit_channels, magnify
 from stvd.model import preset
 from stvd.structure import scaling_exponent, squared_increments
@@ -250,7 +250,7 @@ def test_the_loss_falls(tmp_path):
 def test_a_checkpoint_reads_back_what_it_was_given(tmp_path):
     made = run(tmp_path)
     read = Checkpoint.load(tmp_path)
-    assert read.digest == made.digest == read_card(tmp_path).digest
+    assert read.digest == made.digest == Card.read(tmp_path).digest
     assert read.channels.predictors == ("tas",)
     assert read.channels.statics == ("orog",)
     assert read.card.grid.step_seconds == (10800, 10800)

@@ -11,20 +11,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from stvd.baselines.fields import fine_cells, finished, is_periodic, refined, without_positions
 from stvd.checkpoint import (
-    CARD,
-    WEIGHTS,
+    AnyCard,
     CheckpointError,
     GridContract,
     count_parameters,
-    digest_of,
     load_weights,
-    pack_weights,
-    write_atomically,
 )
 from stvd.conditioning import Channels
 from stvd.contract import time_axis
@@ -119,20 +115,11 @@ class Regression(nn.Module):
         raise ValueError("a deterministic UNet has no mean to warm up: set mean_warmup to 0")
 
 
-class RegressionCard(BaseModel):
+class RegressionCard(AnyCard):
     """What `checkpoint.json` of a deterministic UNet holds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
     objective: Literal["unet"] = "unet"
-    name: str
     model: RegressionConfig
-    channels: Channels
-    grid: GridContract
-    training: dict[str, Any]
-    weights_sha256: str
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -171,19 +158,9 @@ class UNetBaseline:
         CheckpointError
             If a file is missing, altered, or not of a deterministic UNet.
         """
-        path = Path(folder) / CARD
-        if not path.is_file() or not path.with_name(WEIGHTS).is_file():
-            raise CheckpointError(f"{folder} is no checkpoint: it needs {WEIGHTS} and {CARD}")
-        try:
-            card = RegressionCard.model_validate_json(path.read_text())
-        except ValidationError as error:
-            raise CheckpointError(
-                f"{path} is not the card of a deterministic UNet: {error}"
-            ) from None
-        if card.digest != digest_of(card.weights_sha256, card.model, card.channels):
-            raise CheckpointError(f"{path} was altered: its digest does not match its content")
+        card = RegressionCard.read(folder)
         network = Regression(card.model, card.channels.rain)
-        load_weights(network, path.parent, card.weights_sha256)
+        load_weights(network, Path(folder), card.weights_sha256)
         return cls(card, network, device=device)
 
     @classmethod
@@ -196,21 +173,16 @@ class UNetBaseline:
         training: dict[str, Any],
         folder: str | Path,
     ) -> UNetBaseline:
-        """Write both files, weights as float16, and load them back."""
-        data, sha = pack_weights(network)
-        card = RegressionCard(
+        """Write both files and load them back."""
+        RegressionCard.publish(
+            folder,
+            network,
             name=name,
             model=network.config,
             channels=channels,
             grid=grid,
             training=training,
-            weights_sha256=sha,
-            digest=digest_of(sha, network.config, channels),
         )
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / WEIGHTS, data)
-        write_atomically(folder / CARD, (card.model_dump_json(indent=2) + "\n").encode())
         return cls.load(folder)
 
     def sample(
