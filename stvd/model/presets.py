@@ -30,7 +30,13 @@ class Preset:
 
 
 _TINY = UNetConfig(width=8, multipliers=(1, 2), blocks=1, head_width=8, temporal_levels=(1,))
-_SMALL = ModelConfig(inputs=15)
+# Temporal attention on the finest level too: without it frames follow one another too loosely (docs/results.md).
+_SMALL_LEVELS = (0, 1, 2)
+_SMALL = ModelConfig(
+    inputs=15,
+    mean=UNetConfig(width=24, temporal_side="encoder", temporal_levels=_SMALL_LEVELS),
+    denoiser=UNetConfig(width=32, temporal_side="decoder", temporal_levels=_SMALL_LEVELS),
+)
 _PAPER = UNetConfig(
     layout="published",
     width=64,
