@@ -1,4 +1,4 @@
-"""Indices of extremes by hand and by direct loops; return levels from known distributions."""
+"""Indices of extremes by hand and by direct loops."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from rain_samples import axis, rain, record
-from scipy.stats import genextreme
 
 from stvd.diagnostics.extremes import (
-    TooFewMaxima,
     etccdi,
-    gev_parameters,
-    return_levels,
     step_text,
     subdaily_maximum,
 )
@@ -154,65 +150,3 @@ def test_largest_step_by_hand() -> None:
 )
 def test_steps_in_words(seconds: int, text: str) -> None:
     assert step_text(seconds) == text
-
-
-# --- return levels --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shape", [-0.2, 0.0, 0.2], ids=["heavy", "Gumbel", "bounded"])
-def test_gev_parameters_are_recovered(shape: float) -> None:
-    sample = genextreme.rvs(shape, 50.0, 12.0, size=200_000, random_state=1)
-    c, loc, scale = gev_parameters(sample[:, None])[:, 0]
-    assert c == pytest.approx(shape, abs=0.01)
-    assert loc == pytest.approx(50.0, rel=0.01)
-    assert scale == pytest.approx(12.0, rel=0.02)
-
-
-def test_gumbel_by_its_l_moments() -> None:
-    # l1 = loc + 0.5772 scale, l2 = scale ln 2, t3 = ln(9/8)/ln 2 = 0.1699: a sample that has them
-    # exactly does not exist, but quantiles at (i − ½)/n come close.
-    n = 100_000
-    sample = 10 - 4 * np.log(-np.log((np.arange(n) + 0.5) / n))
-    c, loc, scale = gev_parameters(sample[:, None])[:, 0]
-    assert (c, loc, scale) == pytest.approx((0.0, 10.0, 4.0), abs=0.01)
-
-
-def maxima(members: int, years: int) -> xr.DataArray:
-    values = genextreme.rvs(-0.1, 40.0, 10.0, size=(members, years, 2, 2), random_state=2)
-    return xr.DataArray(
-        values, dims=("member", "time", "y", "x"), name="rx1day", attrs={"units": "mm"}
-    )
-
-
-def test_return_levels_pool_members_and_years() -> None:
-    found = return_levels(maxima(50, 40), [10, 100])
-    assert found.dims == ("y", "x", "return_period")
-    exact = genextreme.ppf([0.9, 0.99], -0.1, 40.0, 10.0)
-    for cell in found.values.reshape(-1, 2):
-        assert cell == pytest.approx(exact, rel=0.06)
-    assert found.attrs["units"] == "mm"
-    assert found.attrs["comment"] == "GEV of 2000 maxima"
-
-
-def test_return_levels_are_lazy() -> None:
-    field = maxima(5, 4)
-    lazy = return_levels(field.chunk(member=1, y=1))
-    assert lazy.chunks is not None
-    xr.testing.assert_allclose(lazy.compute(), return_levels(field))
-
-
-def test_fewer_than_ten_maxima_are_never_extrapolated() -> None:
-    with pytest.raises(
-        TooFewMaxima, match=r"rx1day need at least 10 .* there are 9 \(3 member × 3 time"
-    ):
-        return_levels(maxima(3, 3))
-
-
-def test_cells_that_never_rain_have_no_return_level() -> None:
-    found = return_levels(xr.zeros_like(maxima(4, 4)))
-    assert np.isnan(found.values).all()
-
-
-def test_a_return_period_is_longer_than_a_year() -> None:
-    with pytest.raises(ValueError, match="longer than one year"):
-        return_levels(maxima(4, 4), [1])

@@ -1,17 +1,13 @@
-"""Extreme rain: ETCCDI indices by xclim, sub-daily maxima, return levels."""
+"""Extreme rain: ETCCDI indices by xclim and sub-daily maxima."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.special import gamma
-from scipy.stats import genextreme, lmoment
 
-FEWEST_MAXIMA = 10
 AMOUNT = "lwe_thickness_of_precipitation_amount"
 DAYS_ABOVE = f"number_of_days_with_{AMOUNT}_above_threshold"
 SPELL = f"spell_length_of_days_with_{AMOUNT}"
@@ -53,10 +49,6 @@ INDICES = {
     "prcptot": Index("PRCPTOT", "mm", "time: sum over days", AMOUNT, "precipitation of wet days"),
 }  # fmt: skip
 THRESHOLDS = {"r10mm": 10.0, "r20mm": 20.0, "cdd": 1.0, "cwd": 1.0}
-
-
-class TooFewMaxima(ValueError):
-    """A return level was asked for from fewer annual maxima than can carry one."""
 
 
 def etccdi(daily: xr.DataArray, reference: xr.DataArray | None = None) -> xr.Dataset:
@@ -156,84 +148,3 @@ def step_text(step_seconds: int) -> str:
         if step_seconds % size == 0:
             return f"{step_seconds // size}-{unit}"
     return f"{step_seconds}-second"
-
-
-def gev_parameters(maxima: np.ndarray) -> np.ndarray:
-    """GEV parameters by L-moments (Hosking, Wallis and Wood, 1985).
-
-    With L-moments l1, l2, t3 = l3 / l2 and z = 2 / (3 + t3) − ln 2 / ln 3:
-    c = 7.8590 z + 2.9554 z², scale = l2 c / ((1 − 2^−c) Γ(1 + c)),
-    loc = l1 − scale (1 − Γ(1 + c)) / c. c = −ξ is the shape of `scipy.stats.genextreme`.
-
-    Parameters
-    ----------
-    maxima : array, shape (n, ...)
-
-    Returns
-    -------
-    array, shape (3, ...): c, loc, scale; NaN where all maxima are equal
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):  # equal maxima have no t3
-        l1, l2, t3 = lmoment(maxima, order=[1, 2, 3], standardize=True, axis=0)
-    z = 2 / (3 + t3) - np.log(2) / np.log(3)
-    c = 7.8590 * z + 2.9554 * z**2
-    c = np.where(np.abs(c) < 1e-6, 1e-6, c)  # the Gumbel limit, within rounding
-    scale = l2 * c / ((1 - 2.0**-c) * gamma(1 + c))
-    loc = l1 - scale * (1 - gamma(1 + c)) / c
-    return np.where(l2 > 0, np.stack([c, loc, scale]), np.nan)
-
-
-def return_levels(
-    maxima: xr.DataArray,
-    return_periods: Sequence[float] = (2, 5, 10, 20, 50, 100),
-    pool: Sequence[str] = ("member", "time"),
-) -> xr.DataArray:
-    """Levels exceeded once in so many years, from a GEV fitted to pooled annual maxima.
-
-    Parameters
-    ----------
-    maxima : DataArray with the dimensions of `pool`, annual maxima of complete years
-    return_periods : years, each above 1
-    pool : dimensions whose maxima are taken as independent draws of the same climate
-
-    Returns
-    -------
-    DataArray, the other dimensions and `return_period`, the units of `maxima`
-
-    Raises
-    ------
-    TooFewMaxima
-        With fewer than 10 pooled maxima.
-    """
-    dims = [d for d in pool if d in maxima.dims]
-    count = int(np.prod([maxima.sizes[d] for d in dims]))
-    if count < FEWEST_MAXIMA:
-        sizes = " × ".join(f"{maxima.sizes[d]} {d}" for d in dims) or "1 value"
-        raise TooFewMaxima(
-            f"return levels of {maxima.name} need at least {FEWEST_MAXIMA} annual maxima and there "
-            f"are {count} ({sizes}); add members or complete years"
-        )
-    if any(p <= 1 for p in return_periods):
-        raise ValueError("a return period is longer than one year")
-    chance = 1 - 1 / np.asarray(return_periods, dtype=np.float64)
-
-    def levels(values: np.ndarray) -> np.ndarray:
-        c, loc, scale = gev_parameters(np.moveaxis(values, -1, 0))[..., None]
-        return genextreme.ppf(chance, c, loc, scale)
-
-    pooled = maxima.stack(draw=dims)
-    pooled = pooled.chunk(draw=-1) if pooled.chunks is not None else pooled
-    fitted = xr.apply_ufunc(
-        levels,
-        pooled,
-        input_core_dims=[["draw"]],
-        output_core_dims=[["return_period"]],
-        dask="parallelized",
-        dask_gufunc_kwargs={"output_sizes": {"return_period": len(chance)}},
-        output_dtypes=[np.float64],
-    )
-    period = xr.Variable("return_period", np.asarray(return_periods, float), {"units": "year"})
-    name = maxima.attrs.get("long_name", str(maxima.name))
-    return fitted.assign_coords(return_period=period).assign_attrs(
-        maxima.attrs, long_name=f"return level of the {name}", comment=f"GEV of {count} maxima"
-    )

@@ -11,7 +11,7 @@ from stvd.baselines.interpolation import interpolate
 from stvd.contract import time_axis
 from stvd.diagnostics import figures
 from stvd.diagnostics.diagnosis import Diagnosis
-from stvd.diagnostics.extremes import TooFewMaxima, return_levels
+from stvd.diagnostics.return_levels import TooFewMaxima, return_levels
 from stvd.diagnostics.spectra import on_fine_cells
 from stvd.diagnostics.tables import Tables, area_mean, tables
 from stvd.grid import is_periodic
