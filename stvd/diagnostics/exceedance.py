@@ -31,6 +31,7 @@ def exceedance_area(
     units = field.attrs.get("units", "1")
     coordinate = xr.Variable("threshold", np.asarray(thresholds, float), {"units": units})
     said = field.attrs.get("long_name", field.name)
-    return xr.concat(shares, coordinate).transpose(..., "threshold").assign_attrs(
+    share = xr.concat(shares, coordinate).transpose(..., "threshold").drop_attrs(deep=False)
+    return share.assign_attrs(
         long_name=f"share of the area in which the {said} exceeds the threshold", units="1"
-    )  # fmt: skip
+    )

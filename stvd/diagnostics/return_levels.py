@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from stvd.diagnostics.gev import anderson_darling, gev_parameters, gev_quantile, exceedance_rate
+from stvd.diagnostics.gev import anderson_darling, exceedance_rate, gev_parameters, gev_quantile
 from stvd.diagnostics.gev_bootstrap import Ladder, ladder, member_correlation
 
 FEWEST_MAXIMA = 10
@@ -201,12 +201,19 @@ def return_period(
             return -1 / np.expm1(-exceedance_rate(value, np.moveaxis(parameters, -1, 0)))
 
     period = xr.apply_ufunc(
-        years, event, fitted, input_core_dims=[[], ["parameter"]], dask="parallelized"
+        years,
+        event,
+        fitted,
+        input_core_dims=[[], ["parameter"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        keep_attrs=False,
     )
     limit = farthest * count
     flag = xr.where(period > limit, 1, 0)
     flag = xr.where(p_value < significance, 2, flag)
     flag = xr.where(period.isnull() | p_value.isnull(), 3, flag).astype(np.int8)
+    flag = flag.drop_attrs(deep=False)
     period = period.clip(max=limit).where(flag < 2)
     return xr.Dataset(
         {
@@ -266,7 +273,7 @@ def _per_cell(
         parts = [function(pooled[:, first : first + BLOCK]) for first in blocks]
         return np.concatenate(parts).reshape((*lead, *sizes.values()))
 
-    whole = maxima.chunk({d: -1 for d in dims}) if maxima.chunks is not None else maxima
+    whole = maxima.chunk(dict.fromkeys(dims, -1)) if maxima.chunks is not None else maxima
     return xr.apply_ufunc(
         by_blocks,
         whole,
@@ -275,6 +282,7 @@ def _per_cell(
         dask="parallelized",
         dask_gufunc_kwargs={"output_sizes": sizes},
         output_dtypes=[np.float64],
+        keep_attrs=False,
     )
 
 
