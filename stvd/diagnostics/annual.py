@@ -1,12 +1,17 @@
-"""Totals, means and wet days of a year, or of the part of a year that a record covers."""
+"""Totals, means, wet days and the diurnal cycle of a year or month, or of the part that is there."""
 
 from __future__ import annotations
 
-import xarray as xr
+from collections.abc import Sequence
 
-from stvd.lattice import TimeAxis
+import numpy as np
 
-WET_DAY = 1.0  # mm, the usual threshold of a wet day (ETCCDI)
+from stvd.diagnostics.accumulate import Fragment
+from stvd.diagnostics.accumulate_days import QUANTUM, WET_DAY, Run
+from stvd.diagnostics.days import DAY
+
+Fields = dict[str, np.ndarray]
+"""Quantities by name, of the shape of the cells."""
 
 ATTRIBUTES = {
     "pr_total": {
@@ -28,43 +33,50 @@ ATTRIBUTES = {
         "comment": f"days with precipitation >= {WET_DAY:g} mm over days with data",
     },
 }
+HOURLY = {
+    "long_name": "mean precipitation rate by hour of the day",
+    "standard_name": "lwe_precipitation_rate",
+    "units": "mm d-1",
+    "cell_methods": "time: mean within days time: mean over days area: mean",
+}
 
 
-def daily_totals(daily: xr.DataArray) -> xr.Dataset:
-    """Total, mean and wet-day fraction of days, missing days (NaN) left out.
-
-    Parameters
-    ----------
-    daily : DataArray, shape (member, time, [tile,] y, x), mm d-1
-
-    Returns
-    -------
-    Dataset of shape (member, [tile,] y, x): `pr_total` mm, `pr_mean` mm d-1, `wet_day_fraction` 1
-    """
-    there = daily.notnull()
-    return _described(
-        pr_total=daily.sum("time", min_count=1),
-        pr_mean=daily.mean("time"),
-        wet_day_fraction=(daily >= WET_DAY).where(there).mean("time"),
-    )
-
-
-def frame_totals(pr: xr.DataArray, axis: TimeAxis) -> xr.Dataset:
-    """Total and mean of a record that has no whole day.
-
-    Parameters
-    ----------
-    pr : DataArray, shape (member, time, [tile,] y, x), kg m-2 s-1
+def totals(run: Run) -> Fields:
+    """Total, mean and wet-day fraction of days, missing days left out.
 
     Returns
     -------
-    Dataset of shape (member, [tile,] y, x): `pr_total` mm, `pr_mean` mm d-1
+    `pr_total` mm, `pr_mean` mm d-1, `wet_day_fraction` 1; NaN in cells without a day
     """
-    return _described(
-        pr_total=pr.sum("time", skipna=False) * axis.step_seconds,
-        pr_mean=pr.mean("time", skipna=False) * 86_400.0,
-    )
+    total, days = run.total * QUANTUM, _or_nan(run.valid)
+    return {
+        "pr_total": np.where(run.valid > 0, total, np.nan),
+        "pr_mean": total / days,
+        "wet_day_fraction": run.wet_days / days,
+    }
 
 
-def _described(**quantities: xr.DataArray) -> xr.Dataset:
-    return xr.Dataset({k: v.assign_attrs(ATTRIBUTES[k]) for k, v in quantities.items()})
+def diurnal_cycle(run: Run) -> np.ndarray:
+    """Mean rate by part of the day over the days that are there, mm d-1, shape (bin, ...)."""
+    return np.asarray(run.hours * (QUANTUM * len(run.hours)) / _or_nan(run.valid))
+
+
+def frame_totals(fragments: Sequence[Fragment], step_seconds: int) -> Fields:
+    """Total, mean and largest rate of parts of days, where no day is whole.
+
+    Returns
+    -------
+    `pr_total` mm, `pr_mean` mm d-1, `rx1step` mm h-1; NaN in cells where a frame is missing
+    """
+    total = np.sum([f.hours.sum(axis=0) for f in fragments], axis=0) * QUANTUM
+    seconds = step_seconds * sum(f.frames for f in fragments)
+    return {
+        "pr_total": total,
+        "pr_mean": total * (DAY / seconds),
+        "rx1step": np.max([f.max_step for f in fragments], axis=0),
+    }
+
+
+def _or_nan(days: np.ndarray) -> np.ndarray:
+    """Numbers of days to divide by."""
+    return np.where(days > 0, days, np.nan)

@@ -1,58 +1,122 @@
-"""Whole days of a record of any step, gaps and calendar, and the years that they belong to."""
+"""Whole days of a record of any step, gaps and calendar, and the months and years they belong to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cftime
 import numpy as np
 import xarray as xr
-from xarray.computation.rolling import DataArrayCoarsen
 
 from stvd.lattice import TimeAxis
 
 DAY = 86_400
+HOUR = 3600
 
 
 @dataclass(frozen=True)
-class Days:
-    """The days that a record covers wholly, from the first to the last.
+class DayLattice:
+    """How the frames of a record make up days, and days months.
 
     Parameters
     ----------
-    mean : DataArray, shape (member, time, [tile,] y, x), mm d-1; a missing day is NaN
-    maximum : the same shape, mm h-1, the largest rate of a step of the day
-    axis : lattice of days, 00:00 to 00:00
-    numbers : the day on `axis` of each time
-    present : which days are there, shape (time,)
-    dropped : frames of days that are not wholly covered, which were left out
+    axis : lattice of time of the record
+    dates : lattice of days, 00:00 to 00:00; day 0 is that of the axis' epoch
+    offset : seconds of the epoch after midnight
+    steps : frames of a day
+    bins : parts of the day, hours or, where steps are longer, steps
     """
 
-    mean: xr.DataArray
-    maximum: xr.DataArray
     axis: TimeAxis
-    numbers: range
-    present: np.ndarray
-    dropped: int
+    dates: TimeAxis
+    offset: int
+    steps: int
+    bins: int
+
+    @classmethod
+    def of(cls, axis: TimeAxis) -> DayLattice:
+        """The days of an axis.
+
+        Raises
+        ------
+        ValueError
+            If a day is no whole number of steps, or steps straddle midnight.
+        """
+        step = axis.step_seconds
+        if step > DAY or DAY % step:
+            raise ValueError(
+                f"a day is not a whole number of steps of {step} s, so there are no daily values"
+            )
+        origin = axis.origin
+        offset = origin.hour * 3600 + origin.minute * 60 + origin.second
+        if offset % step:
+            raise ValueError(
+                f"steps of {step} s from {axis.epoch} straddle midnight, so no day begins with a "
+                "step; choose an epoch at a whole number of steps after 00:00"
+            )
+        steps = DAY // step
+        in_bin = next(n for n in range(1, steps + 1) if steps % n == 0 and n * step >= HOUR)
+        midnight = origin.strftime("%Y-%m-%d")
+        dates = TimeAxis(epoch=midnight, step_seconds=DAY, calendar=axis.calendar)
+        return cls(axis, dates, offset, steps, steps // in_bin)
+
+    @property
+    def steps_per_bin(self) -> int:
+        return self.steps // self.bins
+
+    def days(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The day of each frame, and which step of the day it is."""
+        seconds = self.offset + frames * self.axis.step_seconds
+        return seconds // DAY, seconds % DAY // self.axis.step_seconds
+
+    def binned(self, values: np.ndarray) -> np.ndarray:
+        """Sums of a day's steps, shape (step, ...), in each part of the day, shape (bin, ...)."""
+        if self.bins == self.steps:
+            return values
+        return np.asarray(values.reshape(self.bins, -1, *values.shape[1:]).sum(axis=1))
+
+    def month(self, day: int) -> tuple[int, int]:
+        """Year and month of a day."""
+        date = self.dates.start(day)
+        return date.year, date.month
+
+    def months(self, frames: np.ndarray) -> np.ndarray:
+        """Months of frames, counted from year 0, shape (time,)."""
+        numbers, back = np.unique(self.days(frames)[0], return_inverse=True)
+        found = [12 * year + month - 1 for year, month in map(self.month, numbers.tolist())]
+        return np.array(found, np.int64)[back]
+
+    def length(self, year: int, month: int | None = None) -> int:
+        """Days of a year or month."""
+        first = cftime.datetime(year, month or 1, 1, calendar=self.axis.calendar)
+        year, month = (year + 1, 1) if month in (None, 12) else (year, (month or 1) + 1)
+        return int((cftime.datetime(year, month, 1, calendar=self.axis.calendar) - first).days)
 
 
 @dataclass(frozen=True)
 class Span:
-    """A calendar year, or the part of it that the record covers.
+    """A year or month of the calendar, or the part of it that is there.
 
-    `days` are positions in `Days`; `complete` says that every day of the year is there.
+    `count` whole days lie from `start` to `end`; `complete` says that every day is there.
     """
 
     year: int
+    month: int | None
     start: cftime.datetime
     end: cftime.datetime
-    days: slice
     count: int
     complete: bool
 
 
-def whole_days(pr: xr.DataArray, axis: TimeAxis) -> Days | None:
-    """Daily means and sub-daily maxima of the days of which every step is there.
+def assert_ascending(frames: np.ndarray) -> None:
+    """Refuse times that do not ascend, or repeat."""
+    if (np.diff(frames) <= 0).any():
+        raise ValueError("the times of pr do not ascend, or repeat; sort them and drop duplicates")
+
+
+def daily_means(pr: xr.DataArray, axis: TimeAxis) -> xr.DataArray | None:
+    """Means of the days of which every frame is there.
 
     Parameters
     ----------
@@ -61,63 +125,40 @@ def whole_days(pr: xr.DataArray, axis: TimeAxis) -> Days | None:
 
     Returns
     -------
-    Days, lazy if `pr` is; None when no day is wholly covered
+    DataArray, shape (member, time, [tile,] y, x), mm d-1, from the first to the last whole day, lazy
+    if `pr` is; a day is NaN that is missing, or of which a frame is NaN. None when no day is whole
 
     Raises
     ------
     ValueError
         If times do not ascend, a day is no whole number of steps, or steps straddle midnight.
     """
-    step = axis.step_seconds
+    lattice = DayLattice.of(axis)
     frames = axis.locate(pr["time"])
-    if (np.diff(frames) <= 0).any():
-        raise ValueError("the times of pr do not ascend, or repeat; sort them and drop duplicates")
-    if step > DAY or DAY % step:
-        raise ValueError(
-            f"a day is not a whole number of steps of {step} s, so there are no daily values"
-        )
-    origin = axis.origin
-    offset = origin.hour * 3600 + origin.minute * 60 + origin.second
-    if offset % step:
-        raise ValueError(
-            f"steps of {step} s from {axis.epoch} straddle midnight, so no day begins with a step; "
-            "choose an epoch at a whole number of steps after 00:00"
-        )
-    seconds = offset + frames * step
-    number = seconds // DAY
-    steps = DAY // step
-    first, size = np.unique(number, return_index=True, return_counts=True)[1:]
-    whole = size == steps  # frames ascend without repeats: that many are all of them
+    assert_ascending(frames)
+    numbers, first, size = np.unique(lattice.days(frames)[0], return_index=True, return_counts=True)
+    whole = size == lattice.steps  # frames ascend without repeats: that many are all of them
     if not whole.any():
         return None
-    numbers = range(int(number[first[whole][0]]), int(number[first[whole][-1]]) + 1)
-    dates = TimeAxis(epoch=origin.strftime("%Y-%m-%d"), step_seconds=DAY, calendar=axis.calendar)
-    times = dates.coordinates(numbers)[0]
+    numbers, first = numbers[whole], first[whole]
+    times = lattice.dates.coordinates(range(int(numbers[0]), int(numbers[-1]) + 1))[0]
     labels = times if pr["time"].dtype == object else as_datetime64(times)
-    present = np.isin(np.array(numbers), number[first[whole]])
-
-    runs = [
-        slice(int(run[0]), int(run[-1]) + steps)
-        for run in np.split(first[whole], np.flatnonzero(np.diff(number[first[whole]]) > 1) + 1)
+    runs = np.split(first, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    means = [
+        _by_day(pr, slice(int(run[0]), int(run[-1]) + lattice.steps), lattice.steps) for run in runs
     ]
-    daily = {
-        name: xr.concat([getattr(_by_day(pr, run, steps), name)() for run in runs], "time")
-        .assign_coords(time=labels[present])
-        .reindex(time=labels)
-        for name in ("mean", "max")
-    }
-    mean = (daily["mean"] * DAY).assign_attrs(units="mm d-1", standard_name="precipitation_flux")
-    maximum = (daily["max"] * 3600.0).assign_attrs(units="mm h-1")
-    dropped = int(frames.size - whole.sum() * steps)
-    return Days(mean, maximum, dates, numbers, present, dropped)
+    found = xr.concat(means, "time").assign_coords(time=labels[numbers - numbers[0]])
+    daily = found.reindex(time=labels) * DAY
+    return daily.assign_attrs(units="mm d-1", standard_name="precipitation_flux")
 
 
-def _by_day(pr: xr.DataArray, run: slice, steps: int) -> DataArrayCoarsen:
+def _by_day(pr: xr.DataArray, run: slice, steps: int) -> xr.DataArray:
     cut = pr.isel(time=run).drop_vars([n for n in pr.coords if "time" in pr[n].dims])
     if cut.chunks is not None:
         length = max(1, max(cut.chunksizes["time"]) // steps) * steps
         cut = cut.chunk(time=length)
-    return cut.coarsen(time=steps, boundary="exact")
+    by_day = cut.coarsen(time=steps, boundary="exact").construct(time=("time", "step"))
+    return by_day.mean("step", skipna=False)
 
 
 def as_datetime64(times: np.ndarray) -> np.ndarray:
@@ -125,44 +166,11 @@ def as_datetime64(times: np.ndarray) -> np.ndarray:
     return np.array([np.datetime64(t.isoformat(), "ns") for t in times])
 
 
-def years(days: Days) -> list[Span]:
-    """The years of the days, each with what of it is there."""
-    axis = days.axis
-    dates = [axis.start(k) for k in days.numbers]
-    spans = []
-    for year in sorted({d.year for d in dates}):
-        place = [i for i, d in enumerate(dates) if d.year == year]
-        there = [i for i in place if days.present[i]]
-        if not there:
-            continue
-        first = cftime.datetime(year, 1, 1, calendar=axis.calendar)
-        length = (cftime.datetime(year + 1, 1, 1, calendar=axis.calendar) - first).days
-        inside = slice(there[0], there[-1] + 1)
-        spans.append(
-            Span(
-                year=year,
-                start=dates[inside.start],
-                end=axis.start(days.numbers[inside.stop - 1] + 1),
-                days=inside,
-                count=len(there),
-                complete=len(there) == length,
-            )
-        )
-    return spans
-
-
-def whole_record(pr: xr.DataArray, axis: TimeAxis) -> Span:
-    """The span of a record that has no whole day."""
-    frames = axis.locate(pr["time"])
-    start, end = axis.start(int(frames[0])), axis.start(int(frames[-1]) + 1)
-    return Span(start.year, start, end, slice(0, 0), 0, False)
-
-
-def time_coordinates(spans: list[Span], like: xr.DataArray) -> dict[str, xr.DataArray]:
-    """Mid times and bounds of spans, decoded as `like` is."""
+def time_coordinates(spans: Sequence[Span], *, decoded: bool) -> dict[str, xr.DataArray]:
+    """Mid times and bounds of spans; `decoded` as datetime64, else as cftime."""
     bounds = np.array([[s.start, s.end] for s in spans], dtype=object)
     middle = bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) / 2
-    if like.dtype != object:
+    if decoded:
         bounds = as_datetime64(bounds.ravel()).reshape(bounds.shape)
         middle = as_datetime64(middle)
     attrs = {"standard_name": "time", "long_name": "middle of the period", "bounds": "time_bnds"}
