@@ -160,11 +160,19 @@ def test_correlated_members_taken_as_independent_are_too_sure() -> None:
 
 def test_interval_equals_a_direct_bootstrap_of_the_cell() -> None:
     field = maxima(1, 30)
-    found = return_level_interval(field, [50], level=0.8, replicates=4000)
+    found = return_level_interval(field, [1.5, 50], level=0.8, replicates=4000)
     fitted = gev_parameters(field.values[0, :, 0, 0][:, None])[:, 0]
     samples = genextreme.rvs(*fitted, size=(30, 4000), random_state=9)
-    levels = gev_quantile(gev_parameters(samples), np.array([0.98]))
-    assert found[0, 0, :, 0].values == pytest.approx(np.quantile(levels, [0.1, 0.9]), rel=0.03)
+    chance = np.array([1 / 3, 0.98])
+    truth = genextreme.ppf(chance, *fitted)
+    parameters = gev_parameters(samples)
+    levels = gev_quantile(parameters, chance)
+    factor = (truth[1] - parameters[1]) / (levels[:, 1] - parameters[1])
+    bounds = fitted[1] + (truth[1] - fitted[1]) * np.quantile(factor, [0.1, 0.9])
+    assert found[0, 0, :, 1].values == pytest.approx(bounds, rel=0.03)
+    near = (truth[0] - levels[:, 0]) / parameters[2]
+    bounds = truth[0] + fitted[2] * np.quantile(near, [0.1, 0.9])
+    assert found[0, 0, :, 0].values == pytest.approx(bounds, rel=0.03)
 
 
 def test_resampling_takes_years_with_all_their_members() -> None:
@@ -196,11 +204,13 @@ def test_the_same_seed_gives_the_same_interval_lazily_too() -> None:
 
 
 def test_correlation_of_members_is_found() -> None:
-    def found(alike: float) -> float:
-        return member_correlation(maxima(6, 30, 200, alike=alike).values.reshape(6, 30, -1).T)
+    def found(years: int, alike: float) -> float:
+        field = maxima(6, years, 400, alike=alike)
+        return member_correlation(field.values.reshape(6, years, -1).T)
 
-    assert found(0.5) == pytest.approx(0.5, abs=0.07)
-    assert found(0.0) == pytest.approx(0.0, abs=0.05)
+    assert found(30, 0.5) == pytest.approx(0.5, abs=0.07)
+    assert found(30, 0.0) == pytest.approx(0.0, abs=0.05)
+    assert found(3, 0.5) == pytest.approx(0.5, abs=0.1)  # of raw scores it is 0.38
     assert member_correlation(np.ones((4, 1, 9))) == 0.0
 
 
@@ -241,7 +251,7 @@ def test_two_climates_in_one_pool_are_no_gev() -> None:
 
 def test_return_period_of_a_known_event() -> None:
     event = genextreme.ppf(0.95, *TRUTH)  # once in 20 years
-    found = return_period(maxima(20, 50, 40), event)
+    found = return_period(maxima(20, 50, 40), event, replicates=100)
     assert (found["return_period_flag"] <= 2).all()
     assert float(found["return_period"].median()) == pytest.approx(20.0, rel=0.1)
     assert found["return_period"].attrs["units"] == "year"

@@ -75,10 +75,11 @@ def return_level_interval(
     """Bootstrap interval of `return_levels` of maxima pooled over members and years.
 
     Parametric: samples of the fitted GEV, in which the members of a year are as correlated as they
-    are here (`gev_bootstrap`); coverage comes near to `level` from some 20 years on. Resampled: whole
-    years are drawn again, with all their members and cells, or members where there is one year. It
-    assumes no distribution, but its upper bound of long periods is too low, the more so with fewer
-    years.
+    are here (`gev_bootstrap`). Resampled: whole years are drawn again, with all their members and
+    cells, or members where there is one year. It assumes no distribution, but is too narrow, mostly
+    above: 90 % intervals of the 100-year level contain the truth 76 times in 100 from 40 years, 68
+    times from 20, where the parametric ones do 86 times. From two or three years neither says how
+    years differ, however many members they have.
 
     Parameters
     ----------
