@@ -13,11 +13,10 @@ from stvd.diagnostics.gev import anderson_darling, exceedance_rate, gev_paramete
 from stvd.diagnostics.gev_bootstrap import SHAPES, ladder, member_correlation
 from stvd.diagnostics.return_levels import (
     TooFewMaxima,
-    fit_p_value,
     return_level_interval,
     return_levels,
-    return_period,
 )
+from stvd.diagnostics.return_periods import fit_p_value, return_period
 
 TRUTH = (-0.1, 40.0, 10.0)  # c, loc, scale: rx1day of a wet place, mm
 
