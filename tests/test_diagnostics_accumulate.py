@@ -18,7 +18,7 @@ from rain_samples import MM_PER_DAY, MM_PER_HOUR, area, axis, rain, record
 from stvd.diagnostics.accumulate import Reference, State, merge, state_of
 from stvd.diagnostics.accumulate_days import QUANTUM, Run
 from stvd.diagnostics.accumulate_record import accumulate, grouped, pieces, rate_factor
-from stvd.diagnostics.accumulate_store import from_dataset, to_dataset
+from stvd.diagnostics.accumulate_store import from_dataset, partition_states, to_dataset
 from stvd.diagnostics.days import DayLattice
 from stvd.lattice import TimeAxis
 
@@ -230,6 +230,19 @@ def test_a_piece_of_kept_states_is_that_of_the_field() -> None:
     (part,) = from_dataset(dataset, {"member": slice(1, 2), "x": slice(0, 2)})
     (expected,) = accumulate(pr.isel(member=[1], x=slice(0, 2)), axis())
     assert same(part, expected)
+
+
+def test_states_of_a_partition_by_piece_and_thread_are_the_same() -> None:
+    lattice = axis("2001-01-25T12:00", 21_600)
+    pr = record(rain((3, 61, 2, 3)), lattice).assign_coords(lat=("y", [1.0, 2.0]))
+    weights = area([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    limits = xr.DataArray([4.0, 6.0], dims="y")
+    expected = to_dataset(accumulate(pr, lattice, reference=limits, area=weights), like=pr)
+    lazy = pr.chunk(time=7, member=1, x=2)
+    for threads in (None, 2):
+        made = partition_states(lazy, lattice, reference=limits, area=weights, threads=threads)
+        xr.testing.assert_identical(made.drop_vars("histogram"), expected.drop_vars("histogram"))
+        xr.testing.assert_allclose(made["histogram"], expected["histogram"], rtol=1e-12)
 
 
 def test_states_of_another_version_are_refused() -> None:

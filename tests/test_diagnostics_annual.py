@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import dask.array
 import numpy as np
 import pytest
 import xarray as xr
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rain_samples import MM_PER_DAY, area, axis, rain, record, times
 
+from stvd.diagnostics import accumulate_record
 from stvd.diagnostics.accumulate import State
 from stvd.diagnostics.accumulate_record import accumulate
 from stvd.diagnostics.accumulate_store import to_dataset
@@ -370,9 +374,12 @@ def test_kept_states_of_parts_give_the_tables_of_the_record(length: int) -> None
     pr, weights, lattice = ten_weeks()
     count = pr.sizes["time"] if length > 1 else 5
     pr = pr.isel(time=slice(0, count))
-    expected = tables(pr, weights, lattice, intensity=True)
+    limits = xr.Dataset({"p95": weights.drop_attrs() * 2, "p99": weights.drop_attrs() * 4})
+    expected = tables(pr, weights, lattice, reference=limits, intensity=True)
     parts = [pr.isel(time=slice(k, k + length)) for k in range(0, count, length)]
-    kept = [to_dataset(accumulate(p, lattice, area=weights), like=p) for p in parts]
+    kept = [
+        to_dataset(accumulate(p, lattice, reference=limits, area=weights), like=p) for p in parts
+    ]
     made = tables_of_states(kept, weights)
     for kind in ("period_to_date", "monthly"):
         if getattr(expected, kind) is None:
@@ -396,3 +403,35 @@ def test_an_area_of_other_cells_is_refused() -> None:
     pr, weights, lattice = ten_weeks()
     with pytest.raises(ValueError, match="pr and area differ along x"):
         tables(pr, weights.isel(x=slice(0, 2)), lattice)
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def peak_megabytes(years: int) -> float:
+    """What tables of so many years of 64 × 64 cells, 12 MB each, allocate at most."""
+    lattice = axis("2001-01-01", 43_200, "noleap")
+    count = 730 * years
+    values = dask.array.ones((1, count, 64, 64), np.float32, chunks=(1, 60, 64, 64)) * 1e-5
+    pr = xr.DataArray(
+        values,
+        dims=("member", "time", "y", "x"),
+        coords={"time": times(lattice, range(count))},
+        attrs={"units": "kg m-2 s-1"},
+    )
+    tracemalloc.start()
+    try:
+        made = tables(pr, area(np.ones((64, 64))), lattice, cycles=False, threads=1)
+        assert made.annual is not None
+        assert made.annual.sizes["time"] == years
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_years_take_no_more_memory_than_their_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accumulate_record, "SLAB_VALUES", 60 * 64 * 64)
+    peak_megabytes(1)  # imports on first use
+    one, three = peak_megabytes(1), peak_megabytes(3)
+    assert one < 12
+    assert three < one + 2

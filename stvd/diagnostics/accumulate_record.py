@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
+from typing import Any
 
+import dask.array
 import numpy as np
 import xarray as xr
+from dask.system import CPU_COUNT
 
 from stvd.contract import QUANTITIES
 from stvd.diagnostics.accumulate import NO_REFERENCE, Reference, State, merge, state_of
@@ -20,6 +23,8 @@ RATE = QUANTITIES["pr"].units
 PERCENTILES = ("p95", "p99")
 SLAB_VALUES = 4_000_000
 PIECE_CELLS = 32_768
+THREAD_BYTES = 2**30
+"""What the threads may hold of a record together."""
 
 Piece = Mapping[str, slice]
 """Part of a field: a slice by dimension; dimensions that are not named are whole."""
@@ -181,6 +186,13 @@ def pieces(pr: xr.DataArray, cells: int = PIECE_CELLS) -> list[Piece]:
     return [dict(zip(dims, cut, strict=True)) for cut in product(*(cuts[d] for d in dims))]
 
 
+def thread_count(pr: xr.DataArray, parts: Sequence[Piece]) -> int:
+    """How many pieces may be worked on at once: one a processor, if memory allows."""
+    one = _isel(pr, parts[0])
+    held = 8 * one.isel(time=slabs(one)[0]).size
+    return max(1, min(CPU_COUNT, THREAD_BYTES // max(1, held)))
+
+
 def slabs(pr: xr.DataArray) -> list[slice]:
     """Cut a record in time into whole chunks, several at once where they are small."""
     count = pr.sizes["time"]
@@ -213,10 +225,13 @@ def _isel(array: xr.DataArray, piece: Piece) -> xr.DataArray:
     return array.isel({d: s for d, s in piece.items() if d in array.dims})
 
 
-def _in_memory(block: object) -> np.ndarray:
-    """Values of a lazy array, read in this thread: pieces have a thread each."""
-    compute = getattr(block, "compute", None)
-    return np.asarray(block if compute is None else compute(scheduler="synchronous"))
+def _in_memory(block: Any) -> np.ndarray:
+    """Values of a lazy array, read in this thread, for pieces have a thread each."""
+    if not isinstance(block, dask.array.Array):
+        return np.asarray(block)
+    if block.npartitions == 1:  # of which compute would make a copy
+        block = block.to_delayed().item()
+    return np.asarray(block.compute(scheduler="synchronous"))
 
 
 def _percentiles(reference: xr.Dataset | xr.DataArray, pr: xr.DataArray) -> xr.DataArray:

@@ -6,7 +6,8 @@ they are whole numbers of 2⁻³⁰ mm, so nothing is lost either way in float64
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import xarray as xr
 
 from stvd.diagnostics.accumulate import NO_REFERENCE, Fragment, Reference, State
 from stvd.diagnostics.accumulate_days import QUANTUM, DayTally, Run
-from stvd.diagnostics.accumulate_record import Piece
+from stvd.diagnostics.accumulate_record import Piece, Record, cell_dims, pieces, thread_count
 from stvd.diagnostics.accumulate_spells import FiveDays, Spell
 from stvd.diagnostics.days import DayLattice
 from stvd.lattice import TimeAxis
@@ -26,6 +27,46 @@ LEADING = {"very_wet": ("percentile",), "hours": ("hour",),
            "five_first": ("four",), "five_last": ("four",), "percentiles": ("percentile",),
            "head_hours": ("hour",), "tail_hours": ("hour",)}  # fmt: skip
 """Dimensions of a variable between `part` and those of the cells."""
+
+
+def partition_states(
+    pr: xr.DataArray,
+    axis: TimeAxis,
+    *,
+    reference: xr.Dataset | xr.DataArray | None = None,
+    area: xr.DataArray | None = None,
+    threads: int | None = None,
+) -> xr.Dataset:
+    """The states of a part of a record, such as a partition, as a dataset; each chunk is read once.
+
+    Parameters
+    ----------
+    pr, axis, reference, area : as in `accumulate_record.accumulate`
+    threads : pieces of the field worked on at once; by default one a processor, if memory allows
+    """
+    record = Record.of(pr, axis, reference=reference, area=area)
+    parts = pieces(pr)
+    sizes = {d: pr.sizes[d] for d in cell_dims(pr)}
+    found: dict[str, tuple[tuple[Hashable, ...], np.ndarray, dict[str, Any]]] = {}
+    attrs: dict[str, Any] = {}
+
+    def count(piece: Piece) -> xr.Dataset:
+        return to_dataset(list(record.states(piece)))
+
+    with ThreadPoolExecutor(threads or thread_count(pr, parts)) as pool:
+        for piece, made in zip(parts, pool.map(count, parts), strict=True):
+            attrs = made.attrs
+            for name, variable in made.data_vars.items():
+                shape = [sizes.get(str(d), n) for d, n in variable.sizes.items()]
+                whole = found.setdefault(
+                    str(name), (variable.dims, np.zeros(shape, variable.dtype), variable.attrs)
+                )[1]
+                place = tuple(piece.get(str(d), slice(None)) for d in variable.dims)
+                if name == "histogram":
+                    whole[place] += variable.values
+                else:
+                    whole[place] = variable.values
+    return xr.Dataset(found, cell_coordinates(pr), attrs)
 
 
 def to_dataset(states: Sequence[State], like: xr.DataArray | None = None) -> xr.Dataset:
@@ -82,7 +123,11 @@ def from_dataset(dataset: xr.Dataset, piece: Piece | None = None) -> list[State]
             "accumulate"
         )
     piece = {d: s for d, s in (piece or {}).items() if d in dataset.dims}
-    held = {str(name): v.values for name, v in dataset.isel(piece).data_vars.items()}
+    held = {
+        str(name): variable.values
+        for name, variable in dataset.isel(piece).data_vars.items()
+        if "part" in variable.dims or name == "percentiles"
+    }
     attrs = dataset.attrs
     axis = TimeAxis(
         epoch=attrs["epoch"],

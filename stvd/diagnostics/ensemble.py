@@ -39,8 +39,10 @@ def with_ensemble(table: xr.Dataset, area: xr.DataArray) -> xr.Dataset:
     """
     names = [str(n) for n in table.data_vars]
     times = range(table.sizes["time"])  # one time at once, for copies of all would fill memory
-    parts = [_statistics(table.isel(time=[k]), names, area) for k in times]
-    return table.merge(xr.concat(parts, "time", combine_attrs="override"))
+    bare = table.drop_vars(list(table.coords))
+    parts = [_statistics(bare.isel(time=[k]), names, area) for k in times]
+    added = xr.concat(parts, "time", data_vars="all", combine_attrs="override")
+    return table.assign_coords(added.coords).assign(added.data_vars)
 
 
 def _statistics(table: xr.Dataset, names: list[str], area: xr.DataArray) -> xr.Dataset:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import xarray as xr
-from dask.system import CPU_COUNT
 
 from stvd.diagnostics.accumulate import State
-from stvd.diagnostics.accumulate_record import Piece, Record, cell_dims, pieces, slabs
+from stvd.diagnostics.accumulate_record import Piece, Record, cell_dims, pieces, thread_count
 from stvd.diagnostics.accumulate_store import cell_coordinates, from_dataset
 from stvd.diagnostics.annual import ATTRIBUTES, HOURLY
 from stvd.diagnostics.days import Span, time_coordinates
@@ -26,9 +25,6 @@ from stvd.lattice import TimeAxis, format_time
 from stvd.statistics import assert_aligned
 
 __all__ = ["Tables", "area_mean", "area_table", "tables", "tables_of_states"]
-
-THREAD_BYTES = 2**30
-"""What the threads may hold of a record together."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +61,9 @@ def tables(
 ) -> Tables:
     """Annual totals, means, wet days and extremes, months and the diurnal cycle, in one pass.
 
-    Each chunk of `pr` is read once. Memory holds a chunk and a state (some 300 bytes a cell) for every
-    thread, and the tables: a year of 10 members in 100 000 cells takes 0.1 GB, 0.5 GB with `cycles`.
+    Each chunk of `pr` is read once. Memory holds, for every thread, a chunk and two states (200 bytes
+    a cell of a 3-hourly record, 330 of an hourly one), and the tables: a year of 10 members in 100 000
+    cells takes 0.1 GB, 0.5 GB with `cycles`.
 
     Parameters
     ----------
@@ -95,10 +92,7 @@ def tables(
     assert_aligned(pr, area, "area")
     record = Record.of(pr, axis, reference=reference, area=area if intensity else None)
     parts = pieces(pr)
-    if threads is None:
-        one = pr.isel(parts[0])
-        held = 8 * one.isel(time=slabs(one)[0]).size
-        threads = max(1, min(CPU_COUNT, THREAD_BYTES // held))
+    threads = threads or thread_count(pr, parts)
     sizes = {d: pr.sizes[d] for d in cell_dims(pr)}
     found = sheets(record.states, parts, sizes, cycles=cycles, threads=threads)
     decoded = pr["time"].dtype != object
@@ -106,7 +100,11 @@ def tables(
 
 
 def tables_of_states(
-    states: Sequence[xr.Dataset], area: xr.DataArray, *, cycles: bool = True
+    states: Sequence[xr.Dataset],
+    area: xr.DataArray,
+    *,
+    cycles: bool = True,
+    threads: int = 1,
 ) -> Tables:
     """The tables of a record from the states of its parts, as `accumulate_store` keeps them.
 
@@ -114,7 +112,7 @@ def tables_of_states(
     ----------
     states : datasets of states, in order of time, lazily or in memory
     area : DataArray, shape ([tile,] y, x), m2
-    cycles : as in `tables`
+    cycles, threads : as in `tables`
 
     Returns
     -------
@@ -137,7 +135,7 @@ def tables_of_states(
             held = dataset if first else dataset.drop_vars("histogram", errors="ignore")
             yield from from_dataset(held, piece)
 
-    found = sheets(read, pieces(cells), sizes, cycles=cycles)
+    found = sheets(read, pieces(cells), sizes, cycles=cycles, threads=threads)
     begin = from_dataset(states[0], {d: slice(0, 1) for d in sizes})[0]
     decoded = begin.axis.decoded(begin.frames[:1])[0].dtype != object
     return _tables(found, cell_coordinates(cells), sizes, area, begin.axis, decoded=decoded)

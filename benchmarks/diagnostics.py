@@ -1,0 +1,178 @@
+"""Speed and memory of the annual and ETCCDI quantities of a product, against reading it and summing.
+
+    python benchmarks/diagnostics.py                            # 10 members, a year, 192 × 192 cells
+    python benchmarks/diagnostics.py --days 20 --side 48        # a small one
+
+A synthetic 3-hourly product of that size is published in partitions of 30 days in a temporary folder, or
+in `--store`, where one that is there already is used again. Each part then runs in a process of its own:
+`read` sums the values of the store, before and after the others; `tables` makes every table of years,
+months and hours, of members and of the ensemble; with `--states` `states` counts the partitions one by
+one and keeps their states, and `update` makes the same tables when the last partition is new. Printed
+are seconds, of the clock and of the processor, and the largest resident set. The aim is a ratio of at
+least 0.5 of `read` and `tables` by the clock, and at most 3 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+CELL = 240
+STEPS = 8
+GB = 1e9
+
+
+def make(store: Path, members: int, days: int, side: int) -> None:
+    """Publish the product: showers that differ from cell to cell, dry two thirds of the time."""
+    from stvd.lattice import TimeAxis
+    from stvd.partition import Partition
+    from stvd.product import Product, ProductSpec
+
+    grid = xr.Dataset(
+        {"areacella": (("y", "x"), np.full((side, side), 6.25e8))},
+        {"lat": ("y", np.linspace(30.0, 60.0, side)), "lon": ("x", np.linspace(0.0, 30.0, side))},
+    )
+    spec = ProductSpec(
+        name="showers", source="synthetic", members=members, factor=8, window=5, cell_frames=CELL,
+        axis=TimeAxis(epoch="2001-01-01", step_seconds=10_800, calendar="noleap"),
+    )  # fmt: skip
+    product = Product.create_or_open(store / "product", spec, grid)
+    rng = np.random.default_rng(0)
+    for start in range(0, days * STEPS, CELL):
+        partition = Partition(
+            source="synthetic", frames=range(start, start + CELL), members=range(members)
+        )
+        with product.write(partition, "a" * 64) as writer:
+            for first in range(start, start + CELL, 40):
+                for member in range(members):
+                    block = rng.random((1, 40, side, side), np.float32)
+                    block = np.maximum(block - np.float32(2 / 3), 0) ** 3 * np.float32(0.02)
+                    writer.put(range(first, first + 40), range(member, member + 1), block)
+            writer.commit()
+
+
+def opened(store: Path, days: int) -> xr.Dataset:
+    from stvd.product import open_product
+
+    return open_product(store / "product").isel(time=slice(0, days * STEPS))
+
+
+def read(store: Path, days: int, threads: int) -> None:
+    ds = opened(store, days)
+    ds["pr"].data.sum().compute(num_workers=threads)
+
+
+def tables(store: Path, days: int, threads: int) -> None:
+    from stvd.diagnostics.report import time_axis_of
+    from stvd.diagnostics.tables import tables as make_tables
+
+    ds = opened(store, days)
+    make_tables(ds["pr"], ds["areacella"].compute(), time_axis_of(ds), threads=threads)
+
+
+def states(store: Path, days: int, threads: int) -> None:
+    """Keep the states of every partition in a file."""
+    for number in range(-(-days * STEPS // CELL)):
+        _keep(store, days, number, threads)
+
+
+def update(store: Path, days: int, threads: int) -> None:
+    """A new partition: its states are counted, those of the others are there."""
+    from stvd.diagnostics.tables import tables_of_states
+
+    last = -(-days * STEPS // CELL) - 1
+    _keep(store, days, last, threads)
+    kept = [xr.open_dataset(store / f"states_{k}.nc") for k in range(last + 1)]
+    tables_of_states(kept, opened(store, days)["areacella"].compute(), threads=threads)
+
+
+def _keep(store: Path, days: int, number: int, threads: int) -> None:
+    from stvd.diagnostics.accumulate_store import partition_states
+    from stvd.diagnostics.report import time_axis_of
+
+    ds = opened(store, days)
+    part = ds["pr"].isel(time=slice(CELL * number, CELL * (number + 1)))
+    found = partition_states(part, time_axis_of(ds), threads=threads)
+    found.to_netcdf(store / f"states_{number}.nc")
+
+
+PARTS: dict[str, Callable[[Path, int, int], None]] = {
+    "read": read, "tables": tables, "states": states, "update": update,
+}  # fmt: skip
+
+
+def child(part: str, store: Path, days: int, threads: int) -> None:
+    """Run a part once and print what it took; modules are imported before."""
+    import_module("stvd.diagnostics.report")
+    import_module("stvd.product")
+
+    began, busy = time.perf_counter(), time.process_time()
+    PARTS[part](store, days, threads)
+    took = {"clock": time.perf_counter() - began, "processor": time.process_time() - busy}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps(took | {"peak": peak}))
+
+
+def run(part: str, store: Path, days: int, threads: int) -> dict[str, float]:
+    arguments = ["--child", part, "--store", str(store), "--days", str(days)]
+    arguments += ["--threads", str(threads)]
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments], check=True, capture_output=True, text=True
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(
+        f"{part:<8} {found['clock']:8.2f} s  processor {found['processor']:8.2f} s  "
+        f"peak {found['peak'] / GB:5.2f} GB",
+        flush=True,
+    )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--members", type=int, default=10)
+    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--side", type=int, default=192, help="cells along y and x")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--states", action="store_true", help="also keep states and update them")
+    parser.add_argument("--store", type=Path, help="where the product is made, or was")
+    parser.add_argument("--child", choices=PARTS, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.child:
+        child(chosen.child, chosen.store, chosen.days, chosen.threads)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        store = chosen.store or Path(folder)
+        began = time.perf_counter()
+        if not (store / "product").exists():
+            make(store, chosen.members, chosen.days, chosen.side)
+            print(f"made in {time.perf_counter() - began:.0f} s")
+        ds = opened(store, chosen.days)
+        size = dict(ds["pr"].sizes)
+        stored = sum(f.stat().st_size for f in (store / "product").rglob("*") if f.is_file())
+        print(f"{size}, {4 * ds['pr'].size / GB:.2f} GB of values, {stored / GB:.2f} GB stored, "
+              f"{chosen.threads} threads")  # fmt: skip
+        parts = ["read", "tables", *(["states", "update"] if chosen.states else []), "read"]
+        took = [run(part, store, chosen.days, chosen.threads) for part in parts]
+        reading = min(took[0]["clock"], took[-1]["clock"])
+        busy = min(took[0]["processor"], took[-1]["processor"])
+        print(f"speed against reading and summing: {reading / took[1]['clock']:.2f} by the clock, "
+              f"{busy / took[1]['processor']:.2f} by the processor")  # fmt: skip
+        if chosen.states:
+            kept = [f.stat().st_size for f in store.glob("states_*.nc")]
+            print(f"states of a partition: {max(kept) / GB:.3f} GB")
+
+
+if __name__ == "__main__":
+    main()
