@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from stvd.diagnostics.accumulate import State, merge
+from stvd.diagnostics.accumulate_days import Run
 from stvd.diagnostics.accumulate_record import Piece
 from stvd.diagnostics.annual import Fields, diurnal_cycle, frame_totals, totals
 from stvd.diagnostics.days import DayLattice, Span
@@ -106,8 +107,7 @@ def rows(states: Iterable[State], *, cycles: bool = True) -> tuple[Rows, int]:
         if year.run is None:
             parts.append(year)
             continue
-        fields = totals(year.run) | etccdi(year.run, year.reference.names)
-        fields["rx1step"] = year.run.max_step
+        fields = _quantities(year, year.run)
         kind = "annual" if span.complete else "period_to_date"
         found.setdefault(kind, []).append((span, _single(fields)))
         if span.complete and cycles:
@@ -129,7 +129,7 @@ def _years(states: Iterable[State], found: Rows, cycles: bool) -> Iterator[State
         lattice = DayLattice.of(month.axis)
         span = _span(month, lattice, yearly=False)
         if cycles and span.complete and month.run is not None:
-            known = totals(month.run) | etccdi(month.run) | {"rx1step": month.run.max_step}
+            known = _quantities(month, month.run)
             fields = {name: known[name] for name in MONTHLY}
             found.setdefault("monthly", []).append((span, _single(fields)))
         if year is not None and span.year == number:
@@ -162,6 +162,11 @@ def _months(states: Iterable[State]) -> Iterator[State]:
         month, number = state, first
     if month is not None:
         yield month
+
+
+def _quantities(state: State, run: Run) -> Fields:
+    indices = etccdi(run, state.reference.names)
+    return totals(run) | indices | {"rx1step": run.max_step}
 
 
 def _span(state: State, lattice: DayLattice, *, yearly: bool) -> Span:
