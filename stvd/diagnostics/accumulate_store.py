@@ -157,13 +157,20 @@ def from_dataset(dataset: xr.Dataset, piece: Piece | None = None) -> list[State]
 
 
 def cell_coordinates(like: xr.DataArray) -> dict[str, xr.DataArray]:
-    """Coordinates of the cells of a record: those that do not run along time."""
+    """Coordinates of the cells of a record: those that do not run along time.
+
+    An array does not carry the bounds of its coordinates, so what names them goes.
+    """
     known = ("time", "part")
-    return {
-        str(name): coordinate.reset_coords(drop=True)
+    found = {
+        str(name): coordinate.reset_coords(drop=True).copy()
         for name, coordinate in like.coords.items()
         if not set(known) & {name, *coordinate.dims}
     }
+    for coordinate in found.values():
+        for described in (coordinate.attrs, coordinate.encoding):
+            described.pop("bounds", None)
+    return found
 
 
 def _row(state: State, lattice: DayLattice) -> dict[str, np.ndarray]:

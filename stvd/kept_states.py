@@ -1,0 +1,87 @@
+"""What has been counted of a product, kept cell by cell, so that a new month costs a month.
+
+The states (`stvd.diagnostics.accumulate`) of every cell of its lattice of partitions lie in a file of
+their own, named by what was published there: a cell that was replaced, or counted by another version of
+the states, has another name. The folder is a cache: removed, it is counted anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from stvd.diagnostics.accumulate_store import VERSION, partition_states
+from stvd.product import LedgerEntry, ProductSpec
+
+
+def kept_states(
+    published: xr.Dataset,
+    spec: ProductSpec,
+    ledger: Iterable[LedgerEntry],
+    folder: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[xr.Dataset]:
+    """The states of what a product holds, those of cells that are new counted now.
+
+    Parameters
+    ----------
+    published : Dataset with `pr`, as `stvd.product.open_product` gives it
+    spec, ledger : of the product at the same snapshot
+    folder : where states are kept; files of cells that stand no longer are removed
+    progress : called with (cells done, cells in all)
+
+    Returns
+    -------
+    list of Dataset, lazily, in order of time, for `stvd.diagnostics.tables.tables_of_states`
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = spec.axis.locate(published["time"])
+    cells = numbers // spec.cell_frames
+    entries = list(ledger)
+    present = np.unique(cells).tolist()
+    files = []
+    for done, cell in enumerate(present):
+        inside = np.flatnonzero(cells == cell)
+        frames = numbers[inside]
+        file = folder / f"{_name(cell, frames, entries, spec)}.nc"
+        if not file.exists():
+            pr = published["pr"].isel(time=slice(int(inside[0]), int(inside[-1]) + 1))
+            _write(partition_states(pr, spec.axis), file)
+        files.append(file)
+        if progress:
+            progress(done + 1, len(present))
+    for other in set(folder.glob("*.nc")) - set(files):
+        other.unlink()
+    return [xr.open_dataset(file, engine="netcdf4", decode_coords="all") for file in files]
+
+
+def _name(cell: int, frames: np.ndarray, entries: list[LedgerEntry], spec: ProductSpec) -> str:
+    here = range(cell * spec.cell_frames, (cell + 1) * spec.cell_frames)
+    made_of = [
+        VERSION,
+        frames.tolist(),
+        sorted([e.partition, e.fingerprint, e.content] for e in entries if e.frames.start in here),
+    ]
+    digest = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+    return f"{here.start:08d}-{here.stop:08d}_{digest[:16]}"
+
+
+def _write(states: xr.Dataset, file: Path) -> None:
+    """Whole or not at all; another process that counts the same cell writes the same."""
+    packed = {str(n): {"zlib": True, "complevel": 1} for n, v in states.data_vars.items() if v.ndim}
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    os.close(handle)
+    try:
+        states.to_netcdf(temporary, engine="netcdf4", encoding=packed)
+        os.replace(temporary, file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
