@@ -285,16 +285,31 @@ def nightly(
 @app.command()
 def diagnose(
     product: Annotated[str, typer.Argument(help="Name or URI of a product, see `stvd products`.")],
+    regions: Annotated[
+        str | None, typer.Option(help="GeoJSON file or shapefile of regions to have means of.")
+    ] = None,
+    region_name: Annotated[
+        str | None, typer.Option(help="Property that names them. [default: the usual ones]")
+    ] = None,
+    event_threshold: Annotated[
+        float | None, typer.Option(help="mm/h of a step; lists the largest events above it.")
+    ] = None,
 ) -> None:
     """Compute annual and extreme-event diagnostics of a product, and scores where there is truth.
 
     - `stvd diagnose gcm_demo`
+    - `stvd diagnose gcm_demo --regions basins.geojson --event-threshold 5`
     """
     with _told():
         from flows.diagnose import diagnose as flow
 
-        report = flow(product=product)
-        for name, path in {**report.figures, **report.tables}.items():
+        report = flow(
+            product=product,
+            regions=regions,
+            region_name=region_name,
+            event_threshold=event_threshold,
+        )
+        for name, path in {**report.pages, **report.figures, **report.tables}.items():
             console.print(f"{name:<20}{path}", soft_wrap=True)
 
 

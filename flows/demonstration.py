@@ -50,6 +50,8 @@ def show(report: Report, again: bool, console: Console) -> None:
         f'    ds = open_product("{report.product}")',
         '    ds.pr.mean("member")',
         "",
+        *(f"Report    {path}" for path in report.pages.values()),
+        "",
         f"Figures   {report.folder}",
         *(f"          {Path(path).name}" for path in report.figures.values()),
         "Tables    in the same folder",

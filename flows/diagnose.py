@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from typing import Annotated
 
 from prefect import flow
+from pydantic import Field
 
 from flows.parameters import find_source
 from flows.settings import Settings
 from stvd.product import Product
-from stvd.report import Report
+from stvd.report import Report, Wanted
 from stvd.source import Source
 from tasks.diagnosis import publish, report
 
@@ -17,12 +19,23 @@ log = logging.getLogger("stvd.diagnose")
 
 
 @flow(name="diagnose", flow_run_name="{product}")
-def diagnose(product: str, source: str | None = None) -> Report:
+def diagnose(
+    product: str,
+    source: str | None = None,
+    regions: str | None = None,
+    region_name: str | None = None,
+    event_threshold: Annotated[float, Field(gt=0)] | None = None,
+) -> Report:
     """Compute the annual and extreme-event diagnostics of what a product holds, and its scores.
+
+    What was computed of the same snapshot and for the same wishes stands and is not computed again.
 
     Args:
         product: Name or URI of the product.
         source: Its coarse record, for the input and the truth. Left empty, the product says which.
+        regions: Path of a GeoJSON file or shapefile with regions, whose means are wanted too.
+        region_name: Property of its features that names them. Left empty, the usual ones.
+        event_threshold: In mm per hour of a step; the largest events above it are listed.
     """
     settings = Settings()
     uri = settings.product_uri(product)
@@ -31,6 +44,7 @@ def diagnose(product: str, source: str | None = None) -> Report:
         _source(uri, source, settings),
         str(settings.report_folder(uri)),
         settings.storage,
+        Wanted(regions=regions, region_name=region_name, event_threshold=event_threshold),
     )
     publish(made)
     return made

@@ -81,6 +81,7 @@ def _write(states: xr.Dataset, file: Path) -> None:
     os.close(handle)
     try:
         states.to_netcdf(temporary, engine="netcdf4", encoding=packed)
+        os.chmod(temporary, 0o644)
         os.replace(temporary, file)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

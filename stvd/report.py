@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from stvd.diagnostics import Diagnosis, diagnose, write
+from stvd.diagnostics.region_files import read_regions
+from stvd.fingerprint import fingerprint
+from stvd.kept_states import kept_states
 from stvd.product import Product, StorageOptions, open_product
 from stvd.source import Source
 
@@ -24,9 +27,10 @@ class Report(BaseModel):
     snapshot : of the product
     period : from the first published frame to past the last
     folder : of figures and tables
-    figures, tables : files in it, by name
+    figures, tables, pages : files in it, by name; a page is a whole report of a year
     metrics : scores by `system/score` and area means by `year/quantity`
     notes : what was left out, in words
+    made_of : digest of the snapshot and of what was asked for; the same, and the report stands
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +42,8 @@ class Report(BaseModel):
     folder: str
     figures: dict[str, str]
     tables: dict[str, str]
+    pages: dict[str, str]
+    made_of: str
     metrics: dict[str, float]
     notes: tuple[str, ...]
 
@@ -54,15 +60,36 @@ class Report(BaseModel):
         return pd.read_csv(self.tables[SCORES])
 
 
+class Wanted(BaseModel):
+    """What a report is to hold beside what every report has.
+
+    Parameters
+    ----------
+    regions : path of a GeoJSON file or shapefile, whose regions have area means of their own
+    region_name : property of its features that names them; None tries the usual ones
+    event_threshold : mm h-1 of a step; the largest events above it are listed
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    regions: str | None = None
+    region_name: str | None = None
+    event_threshold: float | None = Field(None, gt=0)
+
+
 def report_on(
     uri: str,
     source: Source | None,
     folder: Path,
     *,
+    wanted: Wanted | None = None,
     storage: StorageOptions | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Report:
     """Diagnose what a product holds now and write the report into `folder`.
+
+    A report of the same snapshot, input and wishes that lies there is returned as it is. What is
+    counted of each cell of the product is kept in `<folder>.states`, so that only new cells are counted.
 
     Parameters
     ----------
@@ -71,13 +98,32 @@ def report_on(
     Raises
     ------
     ValueError
-        If nothing is published yet.
+        If nothing is published yet, or a region has no cell.
     """
+    wanted = wanted or Wanted()
     product = Product.open(uri, storage=storage)
     snapshot, spec = product.snapshot, product.spec
     published = open_product(uri, snapshot=snapshot, storage=storage)
     if not published.sizes["time"]:
         raise ValueError(f"{uri} has no frame of which every member is published: nothing to say")
+    regions = read_regions(wanted.regions, wanted.region_name) if wanted.regions else []
+    made_of = fingerprint(
+        snapshot=snapshot,
+        source=None if source is None else source.reference,
+        regions=[[r.name, r.geometry.wkt] for r in regions],
+        event_threshold=wanted.event_threshold,
+    )
+    before = Report.read(folder)
+    if before is not None and before.made_of == made_of:
+        return before
+    tell = progress or (lambda stage, done, total: None)
+    states = kept_states(
+        published,
+        spec,
+        product.ledger().values(),
+        folder.with_name(f"{folder.name}.states"),
+        progress=lambda done, total: tell("annual and extremes", done, total),
+    )
     numbers = spec.axis.locate(published["time"])
     frames = range(int(numbers.min()), int(numbers.max()) + 1)
     found = diagnose(
@@ -88,12 +134,17 @@ def report_on(
         name=spec.name,
         axis=spec.axis,
         window=spec.lattice,
+        states=states,
+        regions=regions,
+        event_threshold=wanted.event_threshold,
         progress=progress,
     )
-    return _written(found, folder, uri, snapshot, published.sizes["member"])
+    return _written(found, folder, uri, snapshot, made_of, published.sizes["member"])
 
 
-def _written(found: Diagnosis, folder: Path, uri: str, snapshot: str, members: int) -> Report:
+def _written(
+    found: Diagnosis, folder: Path, uri: str, snapshot: str, made_of: str, members: int
+) -> Report:
     files = write(found, folder)
     report = Report(
         product=uri,
@@ -103,6 +154,8 @@ def _written(found: Diagnosis, folder: Path, uri: str, snapshot: str, members: i
         folder=str(files.folder),
         figures={name: str(path) for name, path in files.figures.items()},
         tables={name: str(path) for name, path in files.tables.items()},
+        pages={name: str(path) for name, path in files.pages.items()},
+        made_of=made_of,
         metrics=found.metrics(),
         notes=found.notes,
     )

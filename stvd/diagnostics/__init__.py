@@ -3,7 +3,8 @@
 `diagnose` computes everything at once and `write` puts it into a folder; the modules serve alone.
 """
 
-from stvd.diagnostics.diagnosis import Diagnosis, Files, write
+from stvd.diagnostics.diagnosis import Diagnosis
+from stvd.diagnostics.files import Files, write
 from stvd.diagnostics.report import diagnose
 
 __all__ = ["Diagnosis", "Files", "diagnose", "write"]

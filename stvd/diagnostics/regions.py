@@ -8,6 +8,7 @@ cut there, or goes on beyond ±180.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 import shapely
@@ -118,6 +119,14 @@ def region_areas(
         name="region_area",
         attrs={"long_name": "area of the cell in the region", "units": "m2"},
     )  # fmt: skip
+
+
+@overload
+def region_means(fields: xr.DataArray, areas: xr.DataArray) -> xr.DataArray: ...
+
+
+@overload
+def region_means(fields: xr.Dataset, areas: xr.DataArray) -> xr.Dataset: ...
 
 
 def region_means(

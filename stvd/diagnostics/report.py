@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from stvd.baselines.interpolation import interpolate
 from stvd.contract import time_axis
 from stvd.diagnostics import figures
+from stvd.diagnostics.climate_tables import climate_tables
 from stvd.diagnostics.diagnosis import Diagnosis
-from stvd.diagnostics.return_levels import TooFewMaxima, return_levels
+from stvd.diagnostics.events import largest_events
+from stvd.diagnostics.region_files import Region
+from stvd.diagnostics.regions import region_areas, region_means
 from stvd.diagnostics.spectra import on_fine_cells
-from stvd.diagnostics.tables import Tables, area_mean, tables
+from stvd.diagnostics.summaries import ensemble_summary
+from stvd.diagnostics.tables import area_mean, tables, tables_of_states
 from stvd.grid import is_periodic
 from stvd.lattice import TimeAxis, WindowLattice, as_cftime, format_time
 from stvd.piece_statistics import ScoreConfig
@@ -35,7 +40,10 @@ def diagnose(
     axis: TimeAxis | None = None,
     window: int | WindowLattice | None = None,
     config: ScoreConfig | None = None,
-    reference: xr.DataArray | None = None,
+    reference: xr.Dataset | xr.DataArray | None = None,
+    states: Sequence[xr.Dataset] | None = None,
+    regions: Sequence[Region] = (),
+    event_threshold: float | None = None,
     replicates: int = 200,
     progress: Progress | None = None,
 ) -> Diagnosis:
@@ -55,7 +63,12 @@ def diagnose(
     axis : the lattice of time of its source; by default one from its first frame on
     window : frames sampled jointly, or where windows lie if bridges join them, for the seam ratio
     config : of the scores; None takes the default, with this window and the grid's periodicity
-    reference : 95th percentile of wet days, mm d-1; with it `r95p` is added to the extremes
+    reference : percentiles of wet days (`percentiles.wet_day_percentiles`); with it `r95p`, `r99p` and
+        their shares are added to the extremes
+    states : what has been counted of the product already (`accumulate_store`); the tables are made of
+        it, and `reference` is that by which it was counted
+    regions : whose area means are wanted beside that of the whole
+    event_threshold : mm h-1 of a step; with it the largest events above it are listed
     replicates : of the block bootstrap
     progress : called with (stage, done, in all)
 
@@ -76,8 +89,20 @@ def diagnose(
     given = None if coarse is None else at_times_of(coarse["pr"], pr, "coarse")
 
     tell("annual and extremes", 0, 1)
-    found = tables(pr, area, axis, reference=reference)
-    made, notes = _with_return_levels(found)
+    counted = (
+        tables(pr, area, axis, reference=reference)
+        if states is None
+        else tables_of_states(states, area)
+    )
+    made, notes = climate_tables(counted, area)
+    lists = {}
+    if regions:
+        lists["regions"] = _region_list(made, region_areas(regions, product, area))
+    if event_threshold is not None:
+        tell("events", 0, 1)
+        lists["events"] = largest_events(
+            pr, area, axis, threshold=event_threshold, periodic_x=_periodic(static)
+        )
 
     config = config or _config(pr, static, axis, window)
     systems = {SYSTEM: pr}
@@ -113,13 +138,14 @@ def diagnose(
         input_scores=None if given is None else on_fine_cells(given, area, config, axis),
         series=series,
     )
-    drawn = figures.draw(material)
     return Diagnosis(
         name=material.name,
         period=str(material.period),
         tables=made,
         scores=scores,
-        figures=drawn,
+        figures=figures.draw(material),
+        animations=figures.animations(material),
+        lists=lists,
         notes=notes,
         attrs={k: v for k, v in product.attrs.items() if isinstance(v, str | int | float)},
     )
@@ -168,29 +194,30 @@ def at_times_of(field: xr.DataArray, pr: xr.DataArray, name: str) -> xr.DataArra
 def _config(
     pr: xr.DataArray, static: xr.Dataset, axis: TimeAxis, window: int | WindowLattice | None
 ) -> ScoreConfig:
-    periodic = static.attrs.get("periodic_x")
-    lon = static["lon"].values if "lon" in static.coords else np.zeros(0)
     if isinstance(window, int):
         window = WindowLattice(length=window, rule="independent")
     return ScoreConfig(
         window=window.cycle if window is not None and window.cycle > 1 else None,
         window_edges=window.edges if window is not None else (0,),
-        periodic_x=is_periodic(lon) if periodic is None else bool(int(periodic)),
+        periodic_x=_periodic(static),
         block_frames=block_length(pr.sizes["time"], axis.step_seconds),
     )
 
 
-def _with_return_levels(found: Tables) -> tuple[dict[str, xr.Dataset], tuple[str, ...]]:
-    """The tables by name, and return levels where the annual maxima suffice."""
-    made = {}
-    notes = list(found.notes)
-    if found.annual is not None:
-        made["annual"] = found.annual
-        try:
-            levels = {n: return_levels(found.annual[n]) for n in ("rx1day", "rx1step")}
-            made["return_levels"] = xr.Dataset(levels)
-        except TooFewMaxima as short:
-            notes.append(f"No return levels: {short}.")
-    if found.period_to_date is not None:
-        made["period_to_date"] = found.period_to_date
-    return made, tuple(notes)
+def _periodic(static: xr.Dataset) -> bool:
+    """Whether rows of the grid are whole circles of longitude."""
+    said = static.attrs.get("periodic_x")
+    if said is not None:
+        return bool(int(said))
+    return is_periodic(static["lon"].values if "lon" in static.coords else np.zeros(0))
+
+
+def _region_list(made: Mapping[str, xr.Dataset], areas: xr.DataArray) -> pd.DataFrame:
+    """Means over regions of every period of years, seasons and months."""
+    parts = []
+    for table in ("annual", "period_to_date", "seasonal", "monthly"):
+        if table in made:
+            names = [n for n in made[table].data_vars if f"{n}_mean" in made[table]]
+            means = region_means(made[table][names], areas)
+            parts.append(ensemble_summary(means).assign(table=table))
+    return pd.concat(parts, ignore_index=True)
