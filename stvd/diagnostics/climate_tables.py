@@ -45,12 +45,23 @@ def climate_tables(
         made["seasonal"] = with_ensemble(whole, area)
     if found.annual is not None:
         try:
-            made["return_levels"] = xr.Dataset(dict(_levels(found.annual)))
+            made["return_levels"] = _placed(xr.Dataset(dict(_levels(found.annual))), found.annual)
         except TooFewMaxima as short:
             notes.append(f"No return levels: {short}.")
         if found.annual.sizes["time"] >= FEWEST_YEARS:
-            made["trends"] = xr.Dataset(dict(_trends(found.annual)))
+            made["trends"] = _placed(xr.Dataset(dict(_trends(found.annual))), found.annual)
     return made, tuple(notes)
+
+
+def _placed(table: xr.Dataset, annual: xr.Dataset) -> xr.Dataset:
+    """With coordinates described as there, and no methods along a time that is gone."""
+    for name in table.coords.keys() & annual.coords.keys():
+        table[name].attrs = dict(annual[name].attrs)
+    if "quantile" in table.coords:
+        table["quantile"].attrs = {"long_name": "bound of the interval, as a quantile", "units": "1"}
+    for field in table.data_vars.values():
+        field.attrs.pop("cell_methods", None)
+    return table
 
 
 def _levels(annual: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:

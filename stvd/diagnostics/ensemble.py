@@ -42,7 +42,10 @@ def with_ensemble(table: xr.Dataset, area: xr.DataArray) -> xr.Dataset:
     bare = table.drop_vars(list(table.coords))
     parts = [_statistics(bare.isel(time=[k]), names, area) for k in times]
     added = xr.concat(parts, "time", data_vars="all", combine_attrs="override")
-    return table.assign_coords(added.coords).assign(added.data_vars)
+    made = table.assign_coords(added.coords).assign(added.data_vars)
+    if "quantile" in made.coords:
+        made["quantile"].attrs = {"long_name": "quantile of the members", "units": "1"}
+    return made
 
 
 def _statistics(table: xr.Dataset, names: list[str], area: xr.DataArray) -> xr.Dataset:
@@ -51,13 +54,13 @@ def _statistics(table: xr.Dataset, names: list[str], area: xr.DataArray) -> xr.D
         field, attrs = table[name], table[name].attrs
         said, methods = attrs["long_name"], attrs["cell_methods"]
         found[f"{name}_mean"] = field.mean("member").assign_attrs(
-            attrs, long_name=f"ensemble mean of the {said}", cell_methods=f"{methods} member: mean"
+            attrs, long_name=f"ensemble mean of the {said}", cell_methods=f"{methods} realization: mean"
         )
         if field.sizes["member"] > 1:
             found[f"{name}_std"] = field.std("member", ddof=1).assign_attrs(
                 attrs,
                 long_name=f"ensemble spread of the {said}",
-                cell_methods=f"{methods} member: standard_deviation",
+                cell_methods=f"{methods} realization: standard_deviation",
             )
             # skipna would send every cell through numpy's slow nanquantile, one by one.
             found[f"{name}_quantile"] = (

@@ -64,6 +64,8 @@ def _write_tables(diagnosis: Diagnosis, folder: Path) -> list[str]:
     datasets = {**diagnosis.tables, **{f"scores_{k}": v for k, v in diagnosis.scores.items()}}
     for name, dataset in datasets.items():
         described = dataset.assign_attrs({**about, **dataset.attrs})
+        for coordinate in described.coords.values():  # CF has none missing
+            coordinate.encoding["_FillValue"] = None
         packed = {n: {"zlib": True} for n, v in described.data_vars.items() if v.ndim > 1}
         described.to_netcdf(folder / f"{name}.nc", engine="netcdf4", encoding=packed)
     rows = {"area_means": diagnosis.area_table(), "scores": diagnosis.score_table()}

@@ -217,7 +217,7 @@ def _periods(spans: Sequence[Span], decoded: bool) -> dict[str, object]:
         "complete": (
             "time",
             np.array([s.complete for s in spans], np.int8),
-            {"long_name": "whether every day of the period is there", "flag_values": [0, 1],
+            {"long_name": "whether every day of the period is there", "flag_values": np.array([0, 1], np.int8),
              "flag_meanings": "incomplete complete"},
         ),
         "days": (
