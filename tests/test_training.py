@@ -209,6 +209,13 @@ def test_an_interrupted_training_ends_with_identical_weights(tmp_path):
     assert again.digest == whole.digest
 
 
+def test_recomputing_blocks_ends_with_identical_weights(tmp_path):
+    plain = run(tmp_path / "plain")
+    recomputed = run(tmp_path / "recomputed", CONFIG.model_copy(update={"recompute": True}))
+    weights = recomputed.network.state_dict()
+    assert all(torch.equal(v, weights[k]) for k, v in plain.network.state_dict().items())
+
+
 def test_a_training_killed_outright_ends_with_identical_weights(tmp_path):
     whole = run(tmp_path / "whole")
     script = (
