@@ -87,7 +87,9 @@ def correlated(noise: Tensor, correlation: float) -> Tensor:
     if not correlation:
         return noise
     last = noise.shape[1] - 1
-    order = sorted(range(last + 1), key=lambda step: 0 < step < last)  # both ends, then between them
+    order = sorted(
+        range(last + 1), key=lambda step: 0 < step < last
+    )  # both ends, then between them
     steps = torch.tensor(order, dtype=torch.float64)
     covariance = correlation ** (steps[:, None] - steps[None, :]).abs()
     factor = torch.zeros_like(covariance)

@@ -82,9 +82,7 @@ class TrainingConfig(BaseModel):
             raise ValueError(f"warmup {self.warmup} is not shorter than the {self.steps} steps")
         return self
 
-    def crops(
-        self, events: Sequence[Event], window: int, factor: int, *, roughness: bool = False
-    ) -> Crops:
+    def crops(self, events: Sequence[Event], window: int, factor: int, *, roughness: bool) -> Crops:
         """The crops that are trained on."""
         return Crops(
             events,
@@ -213,7 +211,7 @@ def optimise(
         )
     loop = _Loop(network, config, _identity(model, channels, events, config))
     loop.resume(out / STATE)
-    crops = config.crops(events, model.window, channels.factor)
+    crops = config.crops(events, model.window, channels.factor, roughness=channels.roughness)
     clock, since = time.perf_counter(), loop.step
     losses: list[Tensor] = []
     while loop.step < config.steps:

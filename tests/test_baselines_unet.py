@@ -52,7 +52,7 @@ def event() -> Event:
 def trained(out: Path, config: TrainingConfig = CONFIG) -> UNetBaseline:
     torch.set_num_threads(1)
     events = [event()]
-    crops = config.crops(events, 3, 8)
+    crops = config.crops(events, 3, 8, roughness=False)
     channels = fit_channels(crops, ["tas"], ["orog"], seed=0, mask=True)
     model = RegressionConfig.equal_to("tiny", channels.channels, 3)
     return train_unet("test", model, channels, events, config, out)
