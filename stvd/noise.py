@@ -80,11 +80,18 @@ def correlated(noise: Tensor, correlation: float) -> Tensor:
     Parameters
     ----------
     noise : Tensor, shape (batch, time, ...), standard normal
-    correlation : ρ in [0, 1); that of frames i and j becomes ρ^|i − j|. 0 returns the noise as it is
+    correlation : ρ in [0, 1); that of frames i and j becomes ρ^|i − j|. 0 returns the noise as it is.
+        The first frame stays as it is and the last all but so (√(1 − ρ^2(T − 1)) of it), for these share
+        noise with other windows
     """
     if not correlation:
         return noise
-    steps = torch.arange(noise.shape[1], dtype=torch.float64)
+    last = noise.shape[1] - 1
+    order = sorted(
+        range(last + 1), key=lambda step: 0 < step < last
+    )  # both ends, then between them
+    steps = torch.tensor(order, dtype=torch.float64)
     covariance = correlation ** (steps[:, None] - steps[None, :]).abs()
-    factor = torch.linalg.cholesky(covariance).to(noise)
-    return torch.einsum("ij,bj...->bi...", factor, noise)
+    factor = torch.zeros_like(covariance)
+    factor[torch.tensor(order)[:, None], order] = torch.linalg.cholesky(covariance)
+    return torch.einsum("ij,bj...->bi...", factor.to(noise), noise)

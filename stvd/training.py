@@ -20,6 +20,7 @@ from stvd.checkpoint import Checkpoint, GridContract, count_parameters, write_at
 from stvd.conditioning import Channels, repeat_cells
 from stvd.dataset import HALO, Crops, Event
 from stvd.model import ModelConfig
+from stvd.model.layers import set_recompute
 from stvd.noise import correlated
 
 STATE = "state.safetensors"
@@ -39,6 +40,8 @@ class TrainingConfig(BaseModel):
     clip : largest norm of the gradient
     seed : of weights, crops, noise levels and noise
     precision : of the network's arithmetic
+    recompute : blocks are computed again in the backward pass, a third more work for a third of the memory
+        at full size (docs/model.md); the numbers are the same
     flips : mirror and transpose crops (only without winds among the predictors)
     zoom : largest magnification of crops (`stvd.dataset.Crops`); 1 for none
     valid_share : least share of cells with data in a crop; the loss is taken over these
@@ -63,6 +66,7 @@ class TrainingConfig(BaseModel):
     clip: float = 1.0
     seed: int = Field(0, ge=0)
     precision: Literal["float32", "bfloat16"] = "bfloat16"
+    recompute: bool = False
     flips: bool = False
     zoom: float = Field(1.0, ge=1, le=4)
     valid_share: float = Field(1.0, gt=0, le=1)
@@ -78,9 +82,7 @@ class TrainingConfig(BaseModel):
             raise ValueError(f"warmup {self.warmup} is not shorter than the {self.steps} steps")
         return self
 
-    def crops(
-        self, events: Sequence[Event], window: int, factor: int, *, roughness: bool = False
-    ) -> Crops:
+    def crops(self, events: Sequence[Event], window: int, factor: int, *, roughness: bool) -> Crops:
         """The crops that are trained on."""
         return Crops(
             events,
@@ -126,6 +128,7 @@ def train(
     """
     torch.manual_seed(config.seed)
     network = model.build().to(device)
+    set_recompute(network, config.recompute)
     optimise(network, model, channels, events, config, out, on_log=on_log, log_every=log_every)
     parts = {
         "mean": count_parameters(network.mean),
@@ -208,7 +211,7 @@ def optimise(
         )
     loop = _Loop(network, config, _identity(model, channels, events, config))
     loop.resume(out / STATE)
-    crops = config.crops(events, model.window, channels.factor)
+    crops = config.crops(events, model.window, channels.factor, roughness=channels.roughness)
     clock, since = time.perf_counter(), loop.step
     losses: list[Tensor] = []
     while loop.step < config.steps:
@@ -395,7 +398,7 @@ class _Loop:
 def _identity(
     model: Architecture, channels: Channels, events: list[Event], config: TrainingConfig
 ) -> str:
-    """What must be equal for a saved state to be continued; saving more often is no difference."""
+    """What must be equal for a saved state to be continued: all but what changes no number."""
     parts = [
         model.model_dump(mode="json"),
         channels.model_dump(mode="json"),
@@ -403,6 +406,6 @@ def _identity(
             [e.name, list(e.coarse.shape), hashlib.sha256(e.coarse.tobytes()).hexdigest()]
             for e in events
         ],
-        config.model_dump(mode="json", exclude={"save_every"}),
+        config.model_dump(mode="json", exclude={"save_every", "recompute"}),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

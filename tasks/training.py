@@ -10,6 +10,7 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_link_artifact
 
+from stvd.baselines.quantile_mapping import FILE as MAPPING
 from stvd.baselines.unet import UNetBaseline
 from stvd.checkpoint import CARD, WEIGHTS, Checkpoint
 from stvd.fingerprint import fingerprint
@@ -52,10 +53,11 @@ def train_checkpoint(
 
 
 def _keep(run: Run, checkpoint: Checkpoint | UNetBaseline, folder: Path) -> None:
-    """The checkpoint as two files, safetensors and JSON: nothing to unpickle."""
+    """The checkpoint as safetensors and JSON, nothing to unpickle, and the quantile mapping beside it."""
     run.tags({"stvd.digest": checkpoint.digest})
-    for file in (CARD, WEIGHTS):
-        run.file(folder / file, "checkpoint")
+    for file in (CARD, WEIGHTS, MAPPING):
+        if (folder / file).exists():
+            run.file(folder / file, "checkpoint")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:

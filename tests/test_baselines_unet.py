@@ -52,7 +52,7 @@ def event() -> Event:
 def trained(out: Path, config: TrainingConfig = CONFIG) -> UNetBaseline:
     torch.set_num_threads(1)
     events = [event()]
-    crops = config.crops(events, 3, 8)
+    crops = config.crops(events, 3, 8, roughness=False)
     channels = fit_channels(crops, ["tas"], ["orog"], seed=0, mask=True)
     model = RegressionConfig.equal_to("tiny", channels.channels, 3)
     return train_unet("test", model, channels, events, config, out)
@@ -203,7 +203,7 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["radar", "gcm"])
 def test_the_recipe_has_the_data_and_the_budget_of_stvd(name: str) -> None:
     stvd, unet = (Recipe.read(ROOT / "recipes" / f"{n}.yaml") for n in (name, f"unet_{name}"))
-    own = {"name", "description", "objective", "training"}
+    own = {"name", "description", "objective", "noise_correlation", "training"}
     assert unet.objective == "unet"
     assert unet.model_dump(exclude=own) == stvd.model_dump(exclude=own)
     settings = {"steps", "batch", "crop", "flips", "zoom", "valid_share", "precision"}

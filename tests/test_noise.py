@@ -39,16 +39,24 @@ def test_noise_is_standard_normal_and_frames_are_independent():
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.0125
 
 
+def joined(lattice, shape, share, rho=0.0):
+    """Noise of two anchors that follow each other, each (member, time, y, x)."""
+    return [
+        window_noise(0, range(2), 0, lattice.anchor(n), shape, lattice.joints(n), share, rho)[
+            :, :, 0
+        ]
+        for n in (4, 5)
+    ]
+
+
+def correlation(a, b):
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
 def test_windows_share_noise_where_they_are_joined():
     shape, share = (300, 300), 0.5
     lattice = WindowLattice(length=3)
-    here, there = (
-        window_noise(0, range(2), 0, lattice.anchor(n), shape, lattice.joints(n), share)[:, :, 0]
-        for n in (4, 5)
-    )
-
-    def correlation(a, b):
-        return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+    here, there = joined(lattice, shape, share)
 
     # standard error of a correlation of 90,000 pairs: 0.0033; of a variance 0.0047
     assert correlation(here[0, -1], there[0, 0]) == pytest.approx(share, abs=0.015)
@@ -71,6 +79,11 @@ def test_correlated_frames_are_standard_normal_with_powers_of_the_correlation():
     assert frames.var(1).tolist() == pytest.approx([1] * 5, abs=0.0175)
 
 
+def test_correlated_windows_share_as_much_where_they_are_joined():
+    here, there = joined(WindowLattice(length=5), (300, 300), 0.5, rho=0.6)
+    assert correlation(here[0, -1], there[0, 0]) == pytest.approx(0.5, abs=0.015)
+
+
 def test_no_correlation_leaves_the_noise_as_it_is():
     noise = torch.randn(2, 5, 1, 4, 4)
     assert torch.equal(correlated(noise, 0.0), noise)
@@ -83,5 +96,4 @@ def test_a_correlated_bridge_has_noise_of_its_own():
         0, :, 0
     ]
     # the bridge begins with the anchor's last frame: were its noise the same, this would be 0.6
-    found = float(np.corrcoef(anchor[-1].ravel(), bridge[1].ravel())[0, 1])
-    assert abs(found) < 0.0175
+    assert abs(correlation(anchor[-1], bridge[1])) < 0.0175

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from stvd.checkpoint import CARD, WEIGHTS, Card, Checkpoint, CheckpointError
+from stvd.conditioning import Channels
 from stvd.dataset import HALO, Crops, Event, fit_channels, magnify
 from stvd.model import preset
 from stvd.structure import scaling_exponent, squared_increments
@@ -45,7 +46,7 @@ CONFIG = TrainingConfig(
 def run(out: Path, config: TrainingConfig = CONFIG, **options) -> Checkpoint:
     torch.set_num_threads(1)
     events = [event(0), event(1)]
-    channels = fit_channels(config.crops(events, 3, 8), ["tas"], ["orog"], seed=0)
+    channels = fit_channels(config.crops(events, 3, 8, roughness=False), ["tas"], ["orog"], seed=0)
     model = preset("tiny", channels.channels, window=3)
     return train("test", model, channels, events, config, out, **options)
 
@@ -99,8 +100,24 @@ def test_a_crop_knows_the_roughness_of_its_field():
     assert plain.exponent(0, frames, 1.0) == scaling_exponent(whole)
 
 
+def test_training_is_told_the_roughness_of_the_field_and_not_of_the_crop(tmp_path, monkeypatch):
+    record = alone(event(cells=10))
+    crops = CONFIG.crops([record], 3, 8, roughness=True)
+    channels = fit_channels(crops, [], [], seed=0)
+    told = []
+    build = Channels.inputs
+    monkeypatch.setattr(
+        Channels,
+        "inputs",
+        lambda *a, exponent, **k: told.append(exponent) or build(*a, exponent=exponent, **k),
+    )
+    train("test", preset("tiny", 2, 3), channels, [record], CONFIG, tmp_path)
+    assert len(told) == CONFIG.steps
+    assert all(torch.equal(t, crops.batch(CONFIG.seed, k, 2).exponent) for k, t in enumerate(told))
+
+
 def test_knots_are_fitted_on_crops():
-    crops = CONFIG.crops([event(cells=10)], 3, 8)
+    crops = CONFIG.crops([event(cells=10)], 3, 8, roughness=False)
     rain = fit_channels(crops, [], [], seed=0, rain=RainTransform(kind="quantile")).rain
     rate = torch.tensor([0.0, 0.5, 5.0]) / 3600
     torch.testing.assert_close(rain.inverse(rain.forward(rate)), rate, rtol=1e-4, atol=0)
@@ -119,8 +136,10 @@ def test_a_half_missing_crop_is_scored_where_there_is_data_only():
         record.coarse[..., :1] = np.nan
         record.truth[..., :8] = hidden
         config = CONFIG.model_copy(update={"valid_share": 0.3, "batch": 8})
-        crops = config.crops([record], 3, 8)
-        channels = fit_channels(config.crops([alone(event())], 3, 8), [], [], seed=0, mask=True)
+        crops = config.crops([record], 3, 8, roughness=False)
+        channels = fit_channels(
+            config.crops([alone(event())], 3, 8, roughness=False), [], [], seed=0, mask=True
+        )
         assert channels.channels == 2
         target, inputs = _batch(crops, channels, config, 0, "cpu")
         assert torch.isfinite(inputs).all()
@@ -207,6 +226,13 @@ def test_an_interrupted_training_ends_with_identical_weights(tmp_path):
     assert seen == [1, 2, 3, 4, 5]
     assert resumed == [5, 6]
     assert again.digest == whole.digest
+
+
+def test_recomputing_blocks_ends_with_identical_weights(tmp_path):
+    plain = run(tmp_path / "plain")
+    recomputed = run(tmp_path / "recomputed", CONFIG.model_copy(update={"recompute": True}))
+    weights = recomputed.network.state_dict()
+    assert all(torch.equal(v, weights[k]) for k, v in plain.network.state_dict().items())
 
 
 def test_a_training_killed_outright_ends_with_identical_weights(tmp_path):

@@ -42,7 +42,8 @@ def test_a_recipe_becomes_a_checkpoint_that_can_be_used(recipe: Path, tmp_path: 
     assert run.data.params["training.steps"] == "3"
     assert run.data.metrics["loss"] > 0
     kept = {f.path for f in client.list_artifacts(run.info.run_id, "checkpoint")}
-    assert kept == {"checkpoint/checkpoint.json", "checkpoint/model.safetensors"}
+    files = ("checkpoint.json", "model.safetensors", "quantile_mapping.json")
+    assert kept == {f"checkpoint/{file}" for file in files}
 
     # Done already: the state says so, and the same run is written again.
     assert Checkpoint.load(train(recipe=str(recipe), out=out)).digest == checkpoint.digest
