@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from stvd.diagnostics import plots
+from stvd.diagnostics import maps, plots
+from stvd.diagnostics.animation import animate, wettest
+from stvd.diagnostics.climate_figures import climate_figures
 from stvd.diagnostics.extremes import step_text
 from stvd.diagnostics.spectra import by_system
 from stvd.lattice import Period, TimeAxis, format_time
 
 MAPPED = ("pr_total", "rx1day", "rx1step")
-Field = TypeVar("Field", xr.DataArray, xr.Dataset)
+SMALL = ("wet_day_fraction", "sdii", "rx5day", "r10mm", "r20mm", "cdd", "cwd", "r95ptot")
 
 
 @dataclass(frozen=True)
 class Material:
-    """What there is to draw from; arrays as in `report.diagnose`, `series` area means by name."""
+    """What there is to draw from; arrays as in `report.diagnose`, `series` area means by name.
+
+    Maps of single years are drawn of `years` alone, of all by default.
+    """
 
     name: str
     axis: TimeAxis
@@ -33,6 +37,7 @@ class Material:
     scores: Mapping[str, xr.Dataset]
     input_scores: xr.Dataset | None
     series: Mapping[str, xr.DataArray]
+    years: Collection[int] | None = None
 
     @property
     def period(self) -> Period:
@@ -66,47 +71,70 @@ def draw(material: Material) -> dict[str, Figure]:
     found["area_mean"] = plots.area_mean_series(
         material.series["members"], others, title=material.title("Area mean")
     )
-    return found | _period_maps(material)
+    climate = climate_figures(material.tables, material.name, grid=material.static)
+    return found | _period_maps(material) | climate
+
+
+def animations(material: Material) -> dict[str, bytes]:
+    """GIFs of the wettest frames in a row, by the name of the file."""
+    part = wettest(_area_mean(material))
+    frames = material.axis.locate(material.pr["time"][part])
+    labels = [_short(material.axis.period(range(int(f), int(f) + 1))) for f in frames]
+    pr, coarse, truth = (
+        None if field is None else field.isel(time=part)
+        for field in (material.pr, material.coarse, material.truth)
+    )
+    assert pr is not None
+    title = f"{material.name} · {step_text(material.axis.step_seconds)} means"
+    movie = animate(pr, coarse, truth, labels=labels, grid=material.static, title=title)
+    return {"animation": movie.gif()}
+
+
+def _area_mean(material: Material) -> xr.DataArray:
+    """Of the truth where there is one, of the ensemble otherwise."""
+    return material.series.get("truth", material.series["members"].mean("member"))
 
 
 def _panel(material: Material, coarse: xr.DataArray) -> Figure:
     """The frame with most rain on average."""
-    wettest = material.series.get("truth", material.series["members"].mean("member"))
-    index = int(np.nanargmax(wettest.values))
+    index = int(np.nanargmax(_area_mean(material).values))
     frame = int(material.axis.locate(material.pr["time"][[index]])[0])
     when = _short(material.axis.period(range(frame, frame + 1)))
     step = step_text(material.axis.step_seconds)
-    at = [None if a is None else _one_tile(a.isel(time=index).compute())
-          for a in (material.pr, coarse, material.truth)]  # fmt: skip
-    pr, low, true = at
+    pr, low, true = (
+        None if field is None else field.isel(time=index).compute()
+        for field in (material.pr, coarse, material.truth)
+    )
     assert pr is not None
     assert low is not None
-    return plots.panel(
-        pr,
-        low,
-        truth=true,
-        grid=_one_tile(material.static),
-        title=f"{material.name} · {when} · {step} mean",
-    )
+    title = f"{material.name} · {when} · {step} mean"
+    return maps.panel(pr, low, truth=true, grid=material.static, title=title)
 
 
 def _period_maps(material: Material) -> dict[str, Figure]:
+    """Maps of amounts, and small ones of all indices, for every year."""
     found = {}
     for kind in ("annual", "period_to_date"):
         for table in _periods(material.tables.get(kind)):
             year = int(table["year"])
+            if material.years is not None and year not in material.years:
+                continue
             suffix = str(year) if kind == "annual" else f"{year}_to_date"
             start, end = (str(t)[:19].replace(" ", "T") for t in table["time_bnds"].values)
             dates = _short(Period(start=start, end=end, calendar=material.axis.calendar))
-            for name in MAPPED:
-                if name in table and bool(table[f"{name}_mean"].notnull().any()):
-                    said = str(table[name].attrs["long_name"]).capitalize()
-                    found[f"{name}_{suffix}"] = plots.period_map(
-                        _one_tile(table),
-                        name,
-                        grid=_one_tile(material.static),
-                        title=f"{said} · {material.name} · {dates}",
-                    )
+            there = [n for n in (*MAPPED, *SMALL) if _has_values(table, n)]
+            for name in (n for n in MAPPED if n in there):
+                said = str(table[name].attrs["long_name"]).capitalize()
+                title = f"{said} · {material.name} · {dates}"
+                found[f"{name}_{suffix}"] = maps.period_map(
+                    table, name, grid=material.static, title=title
+                )
+            small = [n for n in SMALL if n in there]
+            if small:
+                title = f"Indices, ensemble mean · {material.name} · {dates}"
+                found[f"indices_{suffix}"] = maps.index_maps(
+                    table, small, grid=material.static, title=title
+                )
     return found
 
 
@@ -114,9 +142,8 @@ def _periods(table: xr.Dataset | None) -> list[xr.Dataset]:
     return [] if table is None else [table.isel(time=k) for k in range(table.sizes["time"])]
 
 
-def _one_tile(field: Field) -> Field:
-    """Maps show the first tile of a grid of several."""
-    return field.isel(tile=0) if "tile" in field.dims else field
+def _has_values(table: xr.Dataset, name: str) -> bool:
+    return f"{name}_mean" in table and bool(table[f"{name}_mean"].notnull().any())
 
 
 def _short(period: Period) -> str:

@@ -1,0 +1,117 @@
+"""Figures of many years or months: return levels, the seasonal and the diurnal cycle, years in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from stvd.diagnostics import maps, plots_climate
+from stvd.diagnostics.climate import seasonal_cycle
+from stvd.diagnostics.graticule import degrees_text
+
+FEWEST_YEARS = 3  # of a series that is drawn
+
+
+def climate_figures(
+    tables: Mapping[str, xr.Dataset], name: str, *, grid: xr.Dataset | None = None
+) -> dict[str, Figure]:
+    """Every such figure that the tables of a diagnosis allow, by the name of its file.
+
+    Parameters
+    ----------
+    tables : `annual`, `monthly` and `diurnal` as from `tables.tables`, `return_levels` with `q`
+        (return_period, …) and, where there are any, their bounds `q_interval` (quantile, return_period, …)
+    name : of the product, for the titles
+    grid : static Dataset of the fine grid
+    """
+    return (
+        _cycles(tables, name)
+        | _years(tables.get("annual"), name)
+        | _return_levels(tables.get("return_levels"), tables.get("annual"), name, grid)
+    )
+
+
+def _cycles(tables: Mapping[str, xr.Dataset], name: str) -> dict[str, Figure]:
+    """Area means by calendar month and by hour of the day, over all complete months and years."""
+    found = {}
+    monthly, diurnal = tables.get("monthly"), tables.get("diurnal")
+    if monthly is not None and "pr_mean_area" in monthly:
+        # The bounds go along only if named, and the cycle weighs months by their days.
+        means = monthly[["pr_mean_area", "time_bnds"]].rename(pr_mean_area="pr_mean")
+        cycle = seasonal_cycle(means)["pr_mean"].assign_attrs(monthly["pr_mean_area"].attrs)
+        if cycle.sizes["month"] > 1:
+            title = f"Seasonal cycle · {name} · {_years_text(monthly)}"
+            found["seasonal_cycle"] = plots_climate.seasonal_cycle(cycle, title=title)
+    if diurnal is not None and "pr_mean_area" in diurnal and diurnal.sizes["hour"] > 1:
+        area = diurnal["pr_mean_area"]
+        cycle = area.mean("time").assign_attrs(area.attrs)
+        title = f"Diurnal cycle · {name} · {_years_text(diurnal)}"
+        found["diurnal_cycle"] = plots_climate.diurnal_cycle(cycle, title=title)
+    return found
+
+
+def _years(annual: xr.Dataset | None, name: str) -> dict[str, Figure]:
+    """Area means of complete years in a row."""
+    if annual is None or annual.sizes["time"] < FEWEST_YEARS:
+        return {}
+    found = {}
+    for quantity in ("pr_total", "rx1day"):
+        if f"{quantity}_area" in annual:
+            area = annual[f"{quantity}_area"]
+            series = area.swap_dims(time="year").reset_coords(drop=True)
+            said = str(area.attrs["long_name"]).removeprefix("area mean of the ").capitalize()
+            title = f"{said} of each year · {name} · {_years_text(annual)}"
+            found[f"yearly_{quantity}"] = plots_climate.yearly_series(series, title=title)
+    return found
+
+
+def _return_levels(
+    levels: xr.Dataset | None, annual: xr.Dataset | None, name: str, grid: xr.Dataset | None
+) -> dict[str, Figure]:
+    """A map of the levels, and the curve of the cell with the highest."""
+    found = {}
+    names = [] if levels is None else [str(n) for n in levels.data_vars if "_" not in str(n)]
+    for quantity in names:
+        assert levels is not None
+        field = levels[quantity]
+        if "return_period" not in field.dims or not bool(field.notnull().any()):
+            continue
+        years = "" if annual is None else f" · {_years_text(annual)}"
+        said = str(field.attrs["long_name"]).capitalize()
+        found[f"return_level_maps_{quantity}"] = maps.level_maps(
+            field, grid=grid, title=f"{said} · {name}{years}"
+        )
+        at = _highest(field)
+        bounds = levels.get(f"{quantity}_interval")
+        maxima = None if annual is None or quantity not in annual else annual[quantity].isel(at)
+        found[f"return_level_{quantity}"] = plots_climate.return_level_plot(
+            field.isel(at),
+            None if bounds is None else bounds.isel(at),
+            maxima,
+            title=f"Highest cell, {_place(field.isel(at), at)} · {name}{years}",
+        )
+    return found
+
+
+def _highest(field: xr.DataArray) -> dict[str, int]:
+    """The cell with the highest level of the longest return period."""
+    last = field.isel(return_period=-1)
+    place = np.unravel_index(int(np.nanargmax(last.values)), last.shape)
+    return {str(d): int(k) for d, k in zip(last.dims, place, strict=True)}
+
+
+def _place(cell: xr.DataArray, at: Mapping[str, int]) -> str:
+    if "lat" in cell.coords and "lon" in cell.coords:
+        lat, lon = (round(float(cell[c]), 2) for c in ("lat", "lon"))
+        return f"{degrees_text(lat, 'NS')} {degrees_text(lon, 'EW')}"
+    return ", ".join(f"{dim} {place}" for dim, place in at.items())
+
+
+def _years_text(table: xr.Dataset) -> str:
+    """The first and last year of a table."""
+    years = table["time"].dt.year.values
+    first, last = int(years.min()), int(years.max())
+    return str(first) if first == last else f"{first}–{last}"
