@@ -58,7 +58,10 @@ def _placed(table: xr.Dataset, annual: xr.Dataset) -> xr.Dataset:
     for name in table.coords.keys() & annual.coords.keys():
         table[name].attrs = dict(annual[name].attrs)
     if "quantile" in table.coords:
-        table["quantile"].attrs = {"long_name": "bound of the interval, as a quantile", "units": "1"}
+        table["quantile"].attrs = {
+            "long_name": "bound of the interval, as a quantile",
+            "units": "1",
+        }
     for field in table.data_vars.values():
         field.attrs.pop("cell_methods", None)
     return table

@@ -54,7 +54,9 @@ def _statistics(table: xr.Dataset, names: list[str], area: xr.DataArray) -> xr.D
         field, attrs = table[name], table[name].attrs
         said, methods = attrs["long_name"], attrs["cell_methods"]
         found[f"{name}_mean"] = field.mean("member").assign_attrs(
-            attrs, long_name=f"ensemble mean of the {said}", cell_methods=f"{methods} realization: mean"
+            attrs,
+            long_name=f"ensemble mean of the {said}",
+            cell_methods=f"{methods} realization: mean",
         )
         if field.sizes["member"] > 1:
             found[f"{name}_std"] = field.std("member", ddof=1).assign_attrs(
