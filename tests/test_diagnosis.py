@@ -71,8 +71,10 @@ def test_tables_scores_and_figures_are_there(diagnosis: Diagnosis) -> None:
     assert set(diagnosis.scores) == {"stvd", "bicubic"}
     assert set(diagnosis.figures) == {
         "panel", "spectra", "intensity", "rank_histogram", "area_mean",
-        "pr_total_2001_to_date", "rx1day_2001_to_date", "rx1step_2001_to_date",
+        "pr_total_2001_to_date", "rx1day_2001_to_date", "rx1step_2001_to_date", "indices_2001_to_date",
     }  # fmt: skip
+    assert set(diagnosis.animations) == {"animation"}
+    assert diagnosis.years == [2001]
     assert all(isinstance(f, Figure) for f in diagnosis.figures.values())
     assert diagnosis.name == "sample"
     assert diagnosis.period == "2001-01-01T00:00:00/2001-01-06T12:00:00"
@@ -119,7 +121,9 @@ def test_written_whole(diagnosis: Diagnosis, tmp_path: Path) -> None:
     files = write(diagnosis, tmp_path / "reports" / "sample")
     assert files.folder == tmp_path / "reports" / "sample"
     on_disk = {p.name for p in files.folder.iterdir()}
-    assert on_disk == {p.name for p in [*files.tables.values(), *files.figures.values()]}
+    kinds = (files.tables, files.figures, files.pages)
+    assert on_disk == {p.name for kind in kinds for p in kind.values()}
+    assert list(files.pages) == ["report_2001"]
     assert [p.name for p in files.folder.parent.iterdir()] == ["sample"]
     with xr.open_dataset(files.tables["period_to_date.nc"]) as table:
         assert table.attrs["Conventions"] == "CF-1.11"
