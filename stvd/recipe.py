@@ -15,7 +15,7 @@ from stvd.catalog import describe, open_source
 from stvd.checkpoint import Checkpoint
 from stvd.conditioning import Channels
 from stvd.dataset import Event, fit_channels
-from stvd.model import preset
+from stvd.model import ModelConfig, preset
 from stvd.training import Progress, TrainingConfig, train
 from stvd.transforms import RainTransform
 
@@ -37,6 +37,7 @@ class Recipe(BaseModel):
     objective : `stvd`, or `unet` for the deterministic UNet of equal size that it is compared with
     preset : size of the model; an ablation refuses other inputs or another window than its own
     window : frames sampled jointly
+    temporal_levels : where frames attend to one another, in place of the preset's own (`preset`)
     noise_correlation : of the noise of neighbouring frames (`stvd.model.ModelConfig`)
     training : of the loop
     """
@@ -54,13 +55,14 @@ class Recipe(BaseModel):
     objective: Literal["stvd", "unet"] = "stvd"
     preset: Literal["tiny", "small", "paper", "stvd-single", "stvd-3", "stvd-1"] = "small"
     window: int = Field(5, ge=1)
+    temporal_levels: tuple[int, ...] | None = None
     noise_correlation: float = Field(0.0, ge=0, lt=1)
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
     def _fits_its_preset(self) -> Recipe:
-        inputs = 1 + len(self.predictors) + self.mask + len(self.statics)
-        preset(self.preset, inputs, self.window)
+        inputs = 1 + len(self.predictors) + self.mask + self.roughness + len(self.statics)
+        self.model(inputs)
         if self.objective == "unet":
             RegressionConfig.equal_to(self.preset, inputs, self.window)
             require_deterministic(self.training)
@@ -70,6 +72,11 @@ class Recipe(BaseModel):
     def read(cls, path: str | Path) -> Recipe:
         """Read a recipe from YAML; unknown keys are refused."""
         return cls.model_validate(yaml.safe_load(Path(path).read_text()))
+
+    def model(self, inputs: int) -> ModelConfig:
+        """The architecture of the STVD, for so many channels of x."""
+        size = preset(self.preset, inputs, self.window, temporal_levels=self.temporal_levels)
+        return size.model_copy(update={"noise_correlation": self.noise_correlation})
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -158,10 +165,10 @@ def train_on(
             device=device,
             on_log=on_log,
         )
-    model = preset(recipe.preset, channels.channels, recipe.window)
+    model = recipe.model(channels.channels)
     return train(
         recipe.name,
-        model.model_copy(update={"noise_correlation": recipe.noise_correlation}),
+        model,
         channels,
         events,
         recipe.training,

@@ -8,6 +8,7 @@ from stvd.checkpoint import count_parameters
 from stvd.model import ModelConfig, preset
 from stvd.model.layers import set_recompute
 from stvd.recipe import Recipe
+from stvd.training import TrainingConfig
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 
@@ -53,9 +54,11 @@ def test_a_recipe_says_early_that_its_channels_do_not_fit_its_preset():
 
 
 @pytest.mark.parametrize("name", ["gcm", "radar"])
-def test_small_is_the_size_of_the_shipped_checkpoints(name):
+def test_its_recipe_describes_a_shipped_checkpoint(name):
     card = json.loads((CHECKPOINTS / name / "checkpoint.json").read_text())
-    model = preset("small", card["model"]["inputs"], card["model"]["window"])
+    recipe = Recipe.read(CHECKPOINTS.parent / "recipes" / f"{name}.yaml")
+    assert TrainingConfig.model_validate(card["training"]["config"]) == recipe.training
+    model = recipe.model(card["model"]["inputs"])
     assert ModelConfig.model_validate(card["model"]) == model
     with torch.device("meta"):
         network = model.build()
@@ -87,3 +90,11 @@ def test_recomputing_blocks_changes_no_number():
         loss.backward()
         gradients.append([loss.detach(), *(p.grad for p in network.parameters())])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_frames_attend_to_one_another_where_it_is_asked_for():
+    small, coarse = preset("small", 4), preset("small", 4, temporal_levels=(1, 2))
+    assert small.denoiser.temporal_levels == small.mean.temporal_levels == (0, 1, 2)
+    assert coarse.denoiser.temporal_levels == coarse.mean.temporal_levels == (1, 2)
+    with pytest.raises(ValueError, match="level 3 does not exist"):
+        preset("small", 4, temporal_levels=(3,))

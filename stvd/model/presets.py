@@ -75,7 +75,13 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def preset(name: str, inputs: int | None = None, window: int | None = None) -> ModelConfig:
+def preset(
+    name: str,
+    inputs: int | None = None,
+    window: int | None = None,
+    *,
+    temporal_levels: tuple[int, ...] | None = None,
+) -> ModelConfig:
     """The configuration called `name` for `inputs` conditioning channels and `window` frames.
 
     `paper` is the published configuration; `stvd-single` (precipitation alone, neither other channels
@@ -87,6 +93,8 @@ def preset(name: str, inputs: int | None = None, window: int | None = None) -> M
     ----------
     name : a key of `PRESETS`
     inputs, window : None for the preset's own
+    temporal_levels : of both networks, where frames attend to one another, 0 = finest; None for the
+        preset's own
 
     Raises
     ------
@@ -103,10 +111,11 @@ def preset(name: str, inputs: int | None = None, window: int | None = None) -> M
             raise ValueError(
                 f"preset {name} has {key} = {own}, not {asked[key]}: give it {own}, or use preset paper"
             )
+    levels = {} if temporal_levels is None else {"temporal_levels": temporal_levels}
     return ModelConfig(
         inputs=chosen.inputs if inputs is None else inputs,
         window=chosen.window if window is None else window,
-        mean=chosen.mean,
-        denoiser=chosen.denoiser,
+        mean=UNetConfig.model_validate(chosen.mean.model_dump() | levels),
+        denoiser=UNetConfig.model_validate(chosen.denoiser.model_dump() | levels),
         interpolation_skip=chosen.interpolation_skip,
     )
