@@ -103,6 +103,13 @@ class Page:
         frame = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))"
         self.run(f"{frame}.then(() => {frame}).then(() => true)")
 
+    def until(self, condition: str) -> None:
+        """Wait for something that a script finds true."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.run(condition):
+            assert time.monotonic() < deadline, condition
+            time.sleep(0.1)
+
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         found = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(b64decode(found["data"]))
