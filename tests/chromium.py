@@ -17,7 +17,7 @@ from typing import Any
 PROGRAM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
-PATIENCE = 240.0  # seconds, for a machine that is busy
+PATIENCE = 120.0  # seconds, for a machine that is busy
 
 
 class Page:

@@ -78,7 +78,7 @@ def of_year(names: Iterable[str], year: int | None) -> list[str]:
 
 def title_of(figure: Figure, name: str) -> str:
     """What stands above a figure, or its name."""
-    above = figure.get_suptitle() or next(
+    above = figure.get_suptitle().replace("\n", " ") or next(
         (t for a in figure.axes if (t := a.get_title(loc="left") or a.get_title())), ""
     )
     return above or name.replace("_", " ")
