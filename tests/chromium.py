@@ -17,7 +17,7 @@ from typing import Any
 PROGRAM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
-PATIENCE = 240.0  # seconds, for a machine that is busy
+PATIENCE = 120.0  # seconds, for a machine that is busy
 
 
 class Page:
@@ -102,6 +102,13 @@ class Page:
         self.run(script)
         frame = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))"
         self.run(f"{frame}.then(() => {frame}).then(() => true)")
+
+    def until(self, condition: str) -> None:
+        """Wait for something that a script finds true."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.run(condition):
+            assert time.monotonic() < deadline, condition
+            time.sleep(0.1)
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         found = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)

@@ -110,6 +110,22 @@ def test_rain_covers_the_land() -> None:
     assert mesh.get_zorder() > 0.5  # above the relief
 
 
+def test_relief_shows_faintly_through_a_field_without_blanks() -> None:
+    grid = grid_of("cells")
+    field = xr.DataArray(np.full((16, 24), 1.5), dims=("y", "x"))
+    seen = {}
+    for covered in (False, True):
+        figure = Figure()
+        axes = figure.subplots()
+        canvas = Canvas(field, grid)
+        canvas.draw(axes, field, SCALE)
+        canvas.dress(axes, "", covered=covered)
+        seen[covered] = _pixels(figure)
+    apart = np.abs(seen[True] - seen[False]).max(axis=-1)
+    assert 10 < apart.max() < 60  # of 255: the colour of a step is still its own
+    assert (apart > 5).mean() > 0.005
+
+
 def test_land_everywhere_needs_no_outline() -> None:
     grid = grid_of("cells").assign(land_fraction=(("y", "x"), np.ones((16, 24))))
     _, axes = drawn(grid)

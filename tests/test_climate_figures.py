@@ -9,11 +9,13 @@ import pytest
 import xarray as xr
 from html_samples import annual
 from map_samples import grid_of, texts
+from matplotlib.collections import QuadMesh
 from PIL import Image
 from rain_samples import axis, rain, record
 
 from stvd.diagnostics.climate_figures import climate_figures
 from stvd.diagnostics.figures import Material, animations
+from stvd.diagnostics.trends import trend
 
 
 def monthly() -> xr.Dataset:
@@ -63,6 +65,38 @@ def test_years_in_a_row_from_three_on() -> None:
     assert "Largest 1-day precipitation of each year · gcm · 2001–2003" in texts(
         found["yearly_rx1day"]
     )
+
+
+def test_trends_with_dots_and_agreement() -> None:
+    # Ten members' years rise by 2 mm a year in the west and not in the east.
+    table = annual(list(range(1990, 2002)), members=4)
+    rising = np.where(np.arange(6) < 3, 2.0, 0.0) * np.arange(12.0)[:, None, None, None]
+    noise = np.random.default_rng(3).normal(0, 0.5, (12, 4, 4, 6))
+    about = table["pr_total"].attrs
+    table["pr_total"] = (table["pr_total"].dims, 800 + rising + noise, about)
+    table["pr_total_mean"] = table["pr_total"].mean("member").assign_attrs(about)
+    table["pr_total_area"] = (
+        table["pr_total"]
+        .mean(("y", "x"))
+        .assign_attrs(about, long_name="area mean of the total precipitation")
+    )
+    fitted = trend(table["pr_total"])
+    trends = xr.Dataset({f"pr_total_{n}": v for n, v in fitted.data_vars.items()})
+    found = climate_figures({"annual": table, "trends": trends}, "gcm")
+    assert {"trend_pr_total", "agreement_pr_total", "yearly_pr_total"} <= set(found)
+    assert "trend_rx1day" not in found
+    said = texts(found["trend_pr_total"])
+    assert "trend of the total precipitation; dots: not significant (mm (10 year)⁻¹)" in said
+    (dots,) = found["trend_pr_total"].axes[0].lines
+    assert (np.asarray(dots.get_xdata()) >= 3).all()
+    assert len(dots.get_xdata()) >= 10  # of the 12 cells in the east
+    (line,) = [x for x in found["yearly_pr_total"].axes[0].lines if "trend" in str(x.get_label())]
+    ends = np.asarray(line.get_ydata())
+    assert ends[-1] - ends[0] == pytest.approx(11.0, abs=0.5)  # half of the area rises by 22 mm
+    agreed = next(
+        c for c in found["agreement_pr_total"].axes[0].collections if isinstance(c, QuadMesh)
+    )
+    assert (np.asarray(agreed.get_array()).reshape(4, 6)[:, :3] == 1).all()
 
 
 def test_return_levels_of_the_highest_cell() -> None:

@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from html_samples import HOSTILE, animation, annual, chart, diagnosis
@@ -15,6 +16,7 @@ from stvd.diagnostics import Diagnosis
 from stvd.diagnostics.html import render
 from stvd.diagnostics.html_figures import READ, SECTIONS, caption, of_year, section_of
 from stvd.diagnostics.html_tables import meaning, number, table
+from stvd.diagnostics.pictures import Album, Picture
 
 VOID = {"meta", "img", "input", "br", "link"}
 
@@ -155,6 +157,50 @@ def test_tables_notes_and_provenance(page: str) -> None:
     assert "annual.nc pr_total_mean" in said
 
 
+def test_lists_show_the_rows_of_the_year(whole: Diagnosis) -> None:
+    regions = pd.DataFrame(
+        {"start": ["2001-01-01", "2002-01-01"], "region": ["Alps", "Rhine"], "mean": [1.5, 2.5]}
+    )
+    events = pd.DataFrame({"peak": [33.0], "place": ["<b>"]})
+    page = render(
+        dataclasses.replace(whole, lists={"regions": regions, "events": events}), year=2001
+    )
+    said = Reader(page).said
+    assert "Alps 1.50" in said
+    assert "Rhine" not in said
+    assert "33.0" in said
+    assert "&lt;b&gt;" in page
+
+
+def test_long_variables_are_left_to_the_files(whole: Diagnosis) -> None:
+    bins = xr.Dataset({"share": (("member", "bin"), np.zeros((3, 6000)))})
+    page = render(dataclasses.replace(whole, tables={**whole.tables, "intensity": bins}), year=2001)
+    said = Reader(page).said
+    assert "intensity by" not in said
+    assert "intensity.nc share 3 member × 6000 bin" in said
+
+
+def test_animations_of_the_diagnosis_are_shown(whole: Diagnosis) -> None:
+    moving = dataclasses.replace(whole, animations={"animation": animation()})
+    assert "data:image/gif;base64," in render(moving, year=2001)
+    assert "data:image/gif;base64," not in render(moving, year=2001, animations={})
+
+
+def test_pages_can_share_their_pictures(whole: Diagnosis, page: str) -> None:
+    drawn: list[str] = []
+
+    class Counting(Album):
+        def __getitem__(self, name: str) -> Picture:
+            drawn.append(name)
+            return super().__getitem__(name)
+
+    album = Counting(whole.figures)
+    movie = {"animation": animation()}
+    assert render(whole, year=2001, animations=movie, pictures=album) == page
+    assert "rx1day_2002_to_date" not in drawn
+    assert album["panel"] is album["panel"]
+
+
 def test_every_text_is_escaped() -> None:
     bad = diagnosis(HOSTILE, note=f"{HOSTILE} & more")
     bad = dataclasses.replace(
@@ -228,7 +274,7 @@ def test_scores_are_explained_by_their_longest_name() -> None:
 def test_long_tables_are_cut_and_folded() -> None:
     made = table(["a", "b"], [[str(k), "<b>"] for k in range(250)], caption="Many", numbers=[0])
     assert made.count("<tr>") == 201
-    assert "<summary>Many (the first 200 of 250 rows): 250 rows</summary>" in made
+    assert "<summary>Many: 250 rows (the first 200 of them)</summary>" in made
     assert "&lt;b&gt;" in made
     assert '<td class="number">7</td>' in made
 

@@ -81,11 +81,8 @@ def test_a_tap_shows_a_figure_at_full_size(page: Page) -> None:
 
 
 def test_links_of_the_contents_work(page: Page) -> None:
-    page.act("document.documentElement.style.scrollBehavior = 'auto'")
     page.act("document.querySelector('nav a[href=\"#provenance\"]').click()")
-    assert page.run(
-        "document.querySelector('#provenance').getBoundingClientRect().top < innerHeight"
-    )
+    page.until("document.querySelector('#provenance').getBoundingClientRect().top < innerHeight")
     assert page.run("scrollY") > 0
 
 

@@ -52,10 +52,13 @@ class Canvas:
             x, y, there, cmap=scale.colours, norm=scale.norm, shading="nearest", rasterized=True
         )
 
-    def dress(self, axes: Axes, title: str) -> None:
-        """Land, relief, coasts, borders, ticks, limits and a title; after the fields are drawn."""
+    def dress(self, axes: Axes, title: str, *, covered: bool = False) -> None:
+        """Land, relief, coasts, borders, ticks, limits and a title; after the fields are drawn.
+
+        Relief lies beneath the rain, and faintly above a field that leaves no cell blank (`covered`).
+        """
         axes.set_facecolor(SEA)
-        self._ground(axes)
+        self._ground(axes, covered)
         for kind, lines in self.lines.items():
             colour, width, dashes = LOOKS[kind]
             width *= 0.7 if self.wide else 1.0
@@ -85,7 +88,7 @@ class Canvas:
             markeredgewidth=0, color=INK, zorder=1.5,
         )  # fmt: skip
 
-    def _ground(self, axes: Axes) -> None:
+    def _ground(self, axes: Axes, covered: bool) -> None:
         """Tint of the land and shade of its slopes; its outline where no coast is known."""
         land = None
         if "land_fraction" in self.static:
@@ -107,7 +110,7 @@ class Canvas:
             x, y, height = self.plane.arrange(self.static["orog"])
             if land is not None:
                 height = np.where(land >= 0.5, height, np.nan)
-            draw_relief(axes, self.plane, x, y, height)
+            draw_relief(axes, self.plane, x, y, height, above=covered)
 
     def _lines(self) -> dict[str, coastlines.Lines]:
         """Lines of each kind on the plane; none where positions are not known."""

@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from stvd.diagnostics import maps, plots_climate
 from stvd.diagnostics.climate import seasonal_cycle
 from stvd.diagnostics.graticule import degrees_text
+from stvd.diagnostics.trends import FEWEST_YEARS, stands_out, trend
 
-FEWEST_YEARS = 3  # of a series that is drawn
+FEWEST_SHOWN = 3  # years of a series that is drawn
+DRAWN = ("pr_total", "rx1day")
 
 
 def climate_figures(
@@ -22,14 +24,14 @@ def climate_figures(
 
     Parameters
     ----------
-    tables : `annual`, `monthly` and `diurnal` as from `tables.tables`, `return_levels` with `q`
-        (return_period, …) and, where there are any, their bounds `q_interval` (quantile, return_period, …)
+    tables : as from `climate_tables.climate_tables`, those that there are
     name : of the product, for the titles
     grid : static Dataset of the fine grid
     """
     return (
         _cycles(tables, name)
         | _years(tables.get("annual"), name)
+        | _trends(tables.get("trends"), tables.get("annual"), name, grid)
         | _return_levels(tables.get("return_levels"), tables.get("annual"), name, grid)
     )
 
@@ -54,17 +56,58 @@ def _cycles(tables: Mapping[str, xr.Dataset], name: str) -> dict[str, Figure]:
 
 
 def _years(annual: xr.Dataset | None, name: str) -> dict[str, Figure]:
-    """Area means of complete years in a row."""
-    if annual is None or annual.sizes["time"] < FEWEST_YEARS:
+    """Area means of complete years in a row, with their trend where there are years enough."""
+    if annual is None or annual.sizes["time"] < FEWEST_SHOWN:
         return {}
     found = {}
-    for quantity in ("pr_total", "rx1day"):
+    for quantity in DRAWN:
         if f"{quantity}_area" in annual:
             area = annual[f"{quantity}_area"]
-            series = area.swap_dims(time="year").reset_coords(drop=True)
             said = str(area.attrs["long_name"]).removeprefix("area mean of the ").capitalize()
-            title = f"{said} of each year · {name} · {_years_text(annual)}"
-            found[f"yearly_{quantity}"] = plots_climate.yearly_series(series, title=title)
+            found[f"yearly_{quantity}"] = plots_climate.yearly_series(
+                area.swap_dims(time="year").reset_coords(drop=True),
+                trend=_slope(area.mean("member")),
+                title=f"{said} of each year · {name} · {_years_text(annual)}",
+            )
+    return found
+
+
+def _slope(series: xr.DataArray) -> tuple[float, float, float] | None:
+    """Trend per ten years of a series and its interval; None from too few years."""
+    if series.sizes["time"] < FEWEST_YEARS:
+        return None
+    fitted = trend(series)
+    low, high = fitted["trend_interval"].values
+    return float(fitted["trend"]), float(low), float(high)
+
+
+def _trends(
+    trends: xr.Dataset | None, annual: xr.Dataset | None, name: str, grid: xr.Dataset | None
+) -> dict[str, Figure]:
+    """Trend of the ensemble mean, dotted where it does not stand out, and how many members agree."""
+    found: dict[str, Figure] = {}
+    if trends is None or annual is None:
+        return found
+    for quantity in DRAWN:
+        if f"{quantity}_trend" not in trends:
+            continue
+        members = trends[f"{quantity}_trend"]
+        mean = members.mean("member", keep_attrs=True)
+        if not bool(mean.notnull().any()):
+            continue
+        over = f"{name} · {_years_text(annual)}"
+        said = str(members.attrs["long_name"])
+        fitted = trend(annual[f"{quantity}_mean"])
+        found[f"trend_{quantity}"] = maps.signed_map(
+            {"ensemble mean": mean}, said, str(members.attrs["units"]),
+            doubtful={"ensemble mean": ~stands_out(fitted["p_value"]) & mean.notnull()},
+            grid=grid, title=f"{said.capitalize()} · {over}",
+        )  # fmt: skip
+        same = (np.sign(members) == np.sign(mean)).where(members.notnull()).mean("member")
+        found[f"agreement_{quantity}"] = maps.agreement_map(
+            same, f"share of {members.sizes['member']} members whose trend has the sign of their mean",
+            grid=grid, title=f"Agreement on the {said} · {over}",
+        )  # fmt: skip
     return found
 
 

@@ -7,7 +7,8 @@ colour-blind readers and in grey print.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from textwrap import fill
 from typing import Any, Literal
 
 import numpy as np
@@ -88,7 +89,9 @@ class Scale:
         )  # fmt: skip
         bar.ax.set_xticklabels([f"{level:g}" for level in self.levels], fontsize=7 if small else 8)
         said = f"{what} ({self.units})" if self.units else what
-        bar.set_label(said.strip(), fontsize=8 if small else 9, color=INK)
+        across = axes[0].get_position().width if small else 1.0
+        letters = round((18 if small else 13) * across * figure.get_figwidth())
+        bar.set_label(fill(said, letters), fontsize=8 if small else 9, color=INK)
         bar.outline.set_linewidth(0.4)
         return bar
 
@@ -108,7 +111,8 @@ def amount_scale(values: np.ndarray, units: str) -> Scale:
     top = float(np.quantile(there, 0.9995)) if there.size else 1.0
     low = float(np.quantile(there, 0.02)) if there.size else 0.1
     low = max(low, top / 500, 0.1)
-    return _log_scale(low, top, units, (1, 1.5, 2, 3, 5, 7) if top < 30 * low else (1, 2, 5))
+    scale = _log_scale(low, top, units, (1, 1.5, 2, 3, 5, 7) if top < 30 * low else (1, 2, 5))
+    return replace(scale, below="shade")
 
 
 def _log_scale(low: float, high: float, units: str, mantissas: tuple[float, ...]) -> Scale:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
-from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -22,32 +21,24 @@ from stvd.diagnostics.html_figures import (
     slug,
     title_of,
 )
+from stvd.diagnostics.html_summary import (
+    Row,
+    area_rows,
+    badges,
+    period_text,
+    provenance,
+    summary,
+)
 from stvd.diagnostics.html_tables import (
     dataset_tables,
-    interval,
-    meaning,
+    frame_table,
     number,
     score_table,
     table,
 )
-from stvd.diagnostics.pictures import gif, png
+from stvd.diagnostics.pictures import Album, Picture, gif
 
-# What a reader wants to know first, in this order, as far as it is there.
-QUANTITIES = (
-    "pr_total",
-    "wet_day_fraction",
-    "rx1day",
-    "rx5day",
-    "rx1step",
-    "r20mm",
-    "r95ptot",
-    "cdd",
-)
-SKILL = ("crps_fair", "spread_skill")
-# Provenance that stands first; all other attributes follow.
-FIRST = ("product_snapshot", "snapshot", "checkpoint_digest", "checkpoint", "model", "fingerprint")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-Row = Mapping[str, Any]
 
 
 def render(
@@ -55,6 +46,7 @@ def render(
     *,
     year: int | None = None,
     animations: Mapping[str, bytes] | None = None,
+    pictures: Mapping[str, Picture] | None = None,
 ) -> str:
     """One page with the numbers, figures, tables, notes and provenance of a diagnosis.
 
@@ -65,7 +57,8 @@ def render(
     ----------
     diagnosis : what `diagnose` found
     year : shows the tables and figures of this year, and those of no year; None: of all years
-    animations : name → GIF, shown among the figures
+    animations : name → GIF, shown among the figures; by default those of the diagnosis
+    pictures : its figures as pictures, an `Album` for example, for pages that share them
 
     Returns
     -------
@@ -76,13 +69,18 @@ def render(
     ValueError
         If the diagnosis says nothing about `year`.
     """
-    rows = _area_rows(diagnosis, year)
+    rows = area_rows(diagnosis, year)
     heading = diagnosis.name if year is None else f"{diagnosis.name} · {year}"
     sections = {
-        "Summary": _summary(diagnosis, rows),
-        **_figures(diagnosis, year, animations or {}),
+        "Summary": summary(diagnosis, rows),
+        **_figures(
+            diagnosis,
+            year,
+            diagnosis.animations if animations is None else animations,
+            Album(diagnosis.figures) if pictures is None else pictures,
+        ),
         "Tables": _tables(diagnosis, rows, year),
-        "Provenance": _provenance(diagnosis),
+        "Provenance": provenance(diagnosis),
     }
     links = "\n".join(f'<li><a href="#{slug(s)}">{escape(s)}</a></li>' for s in sections)
     body = "\n".join(
@@ -103,7 +101,7 @@ def render(
 <body>
 <header>
 <h1>{escape(heading)}</h1>
-<p class="about">Product of {escape(_period_text(diagnosis.period))} {_badges(rows)}</p>
+<p class="about">Product of {escape(period_text(diagnosis.period))} {badges(rows)}</p>
 <nav aria-label="Contents">
 <ul>
 {links}
@@ -120,99 +118,11 @@ def render(
 """
 
 
-def _area_rows(diagnosis: Diagnosis, year: int | None) -> list[Row]:
-    """Area means of every quantity and period of the year, with the words for each quantity."""
-    known = [k for k in ("annual", "period_to_date") if k in diagnosis.tables]
-    if not known:
-        if year is not None:
-            raise ValueError(
-                f"{diagnosis.name} has no table of years, so there is no page of {year}"
-            )
-        return []
-    names = {
-        str(n): str(v.attrs.get("long_name", n))
-        for k in known
-        for n, v in diagnosis.tables[k].data_vars.items()
-    }
-    rows: list[Row] = [
-        {**{str(k): v for k, v in row.items()}, "long_name": names.get(row["quantity"], "")}
-        for row in diagnosis.area_table().to_dict("records")
-    ]
-    chosen = [r for r in rows if year is None or r["start"][:4] == f"{year:04d}"]
-    if not chosen:
-        there = ", ".join(sorted({r["start"][:4] for r in rows}))
-        raise ValueError(f"{diagnosis.name} has no year {year}; there is {there}")
-    return chosen
-
-
-def _badges(rows: Sequence[Row]) -> str:
-    """Whether each period is a complete year."""
-    periods = {(r["start"], r["end"], r["complete"]): None for r in rows}
-    found = []
-    if len(periods) > 3:
-        whole = sum(complete for _, _, complete in periods)
-        return (
-            f'<span class="badge">{whole} complete years, {len(periods) - whole} incomplete</span>'
-        )
-    for start, end, complete in periods:
-        if complete:
-            found.append(f'<span class="badge">{escape(start[:4])}: complete year</span>')
-        else:
-            said = f"{start[:4]}: incomplete, {_period_text(f'{start}/{end}')}"
-            found.append(f'<span class="badge part">{escape(said)}</span>')
-    return " ".join(found)
-
-
-def _summary(diagnosis: Diagnosis, rows: Sequence[Row]) -> str:
-    """Cards with the first numbers, and the notes."""
-    found = []
-    if rows:
-        last = max((r["complete"], r["start"]) for r in rows)
-        at = {r["quantity"]: r for r in rows if (r["complete"], r["start"]) == last}
-        several = len({r["start"] for r in rows}) > 1
-        when = f" {last[1][:4]}" if several else ""
-        for name in QUANTITIES:
-            if name in at and pd.notna(at[name]["mean"]):
-                row = at[name]
-                range_ = interval(row["min"], row["max"]) if row["members"] > 1 else ""
-                found.append(
-                    _card(
-                        number(row["mean"]),
-                        units_text(str(row["units"])),
-                        f"{row['long_name']}, area mean{when}",
-                        f"{row['members']} members: {range_}" if range_ else "",
-                    )
-                )
-    system, scores = next(iter(diagnosis.score_record().items()), ("", {}))
-    for name in SKILL:
-        entry = scores.get(name)
-        if entry is not None and entry["value"] is not None:
-            between = interval(entry["low"], entry["high"])
-            found.append(
-                _card(
-                    number(entry["value"]),
-                    units_text(str(entry["units"] or "1")),
-                    f"{meaning(name)}, {system}",
-                    f"90% interval {between}" if between else "",
-                )
-            )
-    cards = f'<ul class="cards">\n{"".join(found)}</ul>' if found else ""
-    notes = "\n".join(f"<li>{escape(note)}</li>" for note in diagnosis.notes)
-    listed = f'<h3>Read before use</h3>\n<ul class="notes">\n{notes}\n</ul>' if notes else ""
-    return "\n".join(part for part in (cards, listed) if part) or "<p>Nothing to sum up.</p>"
-
-
-def _card(value: str, units: str, what: str, between: str) -> str:
-    said = f' <span class="units">{escape(units)}</span>' if units else ""
-    more = f'<span class="range">{escape(between)}</span>' if between else ""
-    return (
-        f'<li><span class="value">{escape(value)}{said}</span>'
-        f'<span class="what">{escape(what)}</span>{more}</li>\n'
-    )
-
-
 def _figures(
-    diagnosis: Diagnosis, year: int | None, animations: Mapping[str, bytes]
+    diagnosis: Diagnosis,
+    year: int | None,
+    animations: Mapping[str, bytes],
+    pictures: Mapping[str, Picture],
 ) -> dict[str, str]:
     """The figures of each section that has any."""
     placed: dict[str, list[str]] = {section: [] for section in (*SECTIONS, OTHERS)}
@@ -223,7 +133,7 @@ def _figures(
     for name in of_year(diagnosis.figures, year):
         figure = diagnosis.figures[name]
         title = " · ".join(t for t in title_of(figure, name).split(" · ") if t != diagnosis.name)
-        element = figure_element(name, title, described(figure, name), png(figure))
+        element = figure_element(name, title, described(figure, name), pictures[name])
         placed[section_of(name)].append(element)
     return {
         section: '<div class="plots">\n' + "\n".join(elements) + "\n</div>"
@@ -246,7 +156,7 @@ def _tables(diagnosis: Diagnosis, rows: Sequence[Row], year: int | None) -> str:
         if several:
             head = ["period", *head]
             cells = [
-                [_period_text(f"{r['start']}/{r['end']}"), *c]
+                [period_text(f"{r['start']}/{r['end']}"), *c]
                 for r, c in zip(rows, cells, strict=True)
             ]
         members = rows[0]["members"]
@@ -257,6 +167,8 @@ def _tables(diagnosis: Diagnosis, rows: Sequence[Row], year: int | None) -> str:
     for name, dataset in diagnosis.tables.items():
         if name not in ("annual", "period_to_date"):
             made += dataset_tables(name, _of_year(dataset, year))
+    for name, listed in diagnosis.lists.items():
+        made.append(frame_table(name, _rows_of_year(listed, year)))
     made.append(_catalogue(diagnosis.tables))
     return "\n".join(m for m in made if m) or "<p>There are none.</p>"
 
@@ -266,6 +178,13 @@ def _of_year(table: xr.Dataset, year: int | None) -> xr.Dataset:
     if year is None or "time" not in table.indexes:
         return table
     return table.isel(time=(table["time"].dt.year == year).values)
+
+
+def _rows_of_year(listed: pd.DataFrame, year: int | None) -> pd.DataFrame:
+    """The rows that begin in a year, of a list that has beginnings."""
+    if year is None or "start" not in listed:
+        return listed
+    return listed[listed["start"].astype(str).str[:4] == f"{year:04d}"]
 
 
 def _catalogue(tables: Mapping[str, xr.Dataset]) -> str:
@@ -282,26 +201,3 @@ def _catalogue(tables: Mapping[str, xr.Dataset]) -> str:
     return table(
         ["file", "variable", "meaning", "units", "shape"], rows, caption="Variables in the files"
     )
-
-
-def _provenance(diagnosis: Diagnosis) -> str:
-    """Where the numbers come from: the product, its period and members, and all attributes."""
-    members = next(
-        (t.sizes["member"] for t in diagnosis.tables.values() if "member" in t.sizes), None
-    )
-    attrs = {str(k): v for k, v in diagnosis.attrs.items()}
-    ordered = {k: attrs[k] for k in FIRST if k in attrs} | attrs
-    facts: dict[str, object] = {"product": diagnosis.name, "period": diagnosis.period}
-    facts |= {} if members is None else {"members": members}
-    items = "\n".join(
-        f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(str(value))}</dd>"
-        for name, value in (facts | ordered).items()
-    )
-    return f"<dl>\n{items}\n</dl>"
-
-
-def _period_text(period: str) -> str:
-    """`start/end` for readers: without the clock where it is midnight."""
-    said = [t.removesuffix("T00:00:00").removesuffix(":00") for t in period.split("/")]
-    said = [t.replace("T", " ") for t in said]
-    return " to ".join(said)

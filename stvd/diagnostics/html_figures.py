@@ -27,7 +27,7 @@ READ = {
     "animation": "The wettest frames in a row: input, truth where there is one, and members.",
     "panel": "The wettest frame: input, truth where there is one, members, their mean and spread.",
     "area_mean": "Mean over the area. A band that holds the truth, and no wider, is a good ensemble.",
-    "indices": "Ensemble means of the indices of the period, each on its own scale.",
+    "indices": "Ensemble means of the indices of the period, each on its own scale; grey: no value.",
     "seasonal": "Mean of each calendar month; the band spans the members.",
     "diurnal": "Mean of each time of day; the band spans the members.",
     "pr_total": "Sum over the period: mean over the members, and their standard deviation.",
@@ -43,8 +43,13 @@ READ = {
         "Where the truth stands among the members. Flat: calibrated. High at both ends: too sure. "
         "High in the middle: too unsure."
     ),
-    "trend": "Brown: less rain; blue-green: more. Dots: the sign is not significant.",
+    "trend": (
+        "Least squares over the years. Brown: less; blue-green: more. Dotted cells do not stand out from "
+        "chance, with at most a tenth of those that do being false (Benjamini and Hochberg)."
+    ),
     "change": "Brown: less rain; blue-green: more. Dots: the sign is not significant.",
+    "agreement": "One: all members go the same way. A half or less: they do not agree.",
+    "yearly": "Area means of complete years; dots are members, the dashed line a trend by least squares.",
     "variance": "Where the members differ, and where their mean is wrong; alike in a good ensemble.",
 }  # fmt: skip
 
@@ -73,7 +78,7 @@ def of_year(names: Iterable[str], year: int | None) -> list[str]:
 
 def title_of(figure: Figure, name: str) -> str:
     """What stands above a figure, or its name."""
-    above = figure.get_suptitle() or next(
+    above = figure.get_suptitle().replace("\n", " ") or next(
         (t for a in figure.axes if (t := a.get_title(loc="left") or a.get_title())), ""
     )
     return above or name.replace("_", " ")

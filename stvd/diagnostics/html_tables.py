@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -15,6 +15,7 @@ from stvd.scores import ATTRIBUTES
 
 LONGEST = 200  # rows of a table that is printed
 FOLDED = 12  # rows from which a table is folded
+MOST = 2000  # values of a variable that is shown in a table
 SPACE = {"tile", "y", "x"}
 
 
@@ -49,13 +50,19 @@ def interval(low: object, high: object) -> str:
 
 
 def table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, numbers: Iterable[int] = ()
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    caption: str,
+    numbers: Iterable[int] = (),
+    count: int | None = None,
 ) -> str:
     """A table that scrolls sideways within itself; every text is escaped here.
 
     Parameters
     ----------
     numbers : columns that are aligned as numbers
+    count : how many rows there are, if more than are given
     """
     right = set(numbers)
 
@@ -69,14 +76,15 @@ def table(
         "<tr>" + "".join(cell("td", k, text) for k, text in enumerate(row)) + "</tr>"
         for row in rows[:LONGEST]
     )
-    more = f" (the first {LONGEST} of {len(rows)} rows)" if len(rows) > LONGEST else ""
-    said = escape(caption + more)
+    count = len(rows) if count is None else count
+    more = f" (the first {LONGEST} of them)" if count > LONGEST else ""
+    said = escape(caption)
     made = (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{said}"><table>'
         f"<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
     if len(rows) > FOLDED:
-        return f"<details><summary>{said}: {len(rows)} rows</summary>\n{made}</details>"
+        return f"<details><summary>{said}: {count} rows{more}</summary>\n{made}</details>"
     return f"<h3>{said}</h3>\n{made}"
 
 
@@ -107,30 +115,34 @@ def meaning(score: str) -> str:
 
 
 def dataset_tables(name: str, dataset: xr.Dataset) -> list[str]:
-    """Those variables of a dataset that are not maps, a table for each set of dimensions."""
+    """Those variables of a dataset that are neither maps nor long, a table for each set of dimensions."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for variable, values in dataset.data_vars.items():
         dims = tuple(str(d) for d in values.dims)
-        if dims and not SPACE & set(dims) and "bnds" not in dims:
+        if dims and not SPACE & set(dims) and "bnds" not in dims and 0 < values.size <= MOST:
             groups.setdefault(dims, []).append(str(variable))
-    return [_frame(name, dataset[chosen], dims) for dims, chosen in groups.items()]
+    return [_of_dims(name, dataset[chosen], dims) for dims, chosen in groups.items()]
 
 
-def _frame(name: str, part: xr.Dataset, dims: tuple[str, ...]) -> str:
+def _of_dims(name: str, part: xr.Dataset, dims: tuple[str, ...]) -> str:
     drop = [c for c, v in part.coords.items() if SPACE & set(v.dims) or "bnds" in v.dims]
-    short = part.drop_vars(drop)
-    frame: pd.DataFrame = short.to_dataframe(dim_order=list(dims)).reset_index()
-    bare = [d for d in dims if d not in short.coords]
-    frame = frame.drop(columns=[b for b in bare if len(dims) > 1 and short.sizes[b] == 1])
+    frame = part.drop_vars(drop).to_dataframe(dim_order=list(dims)).reset_index()
+    units = {str(n): str(v.attrs.get("units", "1")) for n, v in part.variables.items()}
+    return frame_table(f"{name} by {' and '.join(dims)}", frame, units)
+
+
+def frame_table(name: str, frame: pd.DataFrame, units: Mapping[str, str] | None = None) -> str:
+    """A data frame as it is, a row for each of its rows; `units` by column."""
     head, numbers = [], []
     for place, column in enumerate(map(str, frame.columns)):
-        units = str(part[column].attrs.get("units", "1")) if column in part.variables else "1"
-        said = units_text(units) if " since " not in units else ""
+        said = (units or {}).get(column, "1")
+        said = units_text(said) if " since " not in said else ""
         head.append(f"{column} ({said})" if said else column)
         if pd.api.types.is_numeric_dtype(frame[column]):
             numbers.append(place)
-    rows = [[_text(value) for value in row] for row in frame.itertuples(index=False)]
-    return table(head, rows, caption=f"{name} by {' and '.join(dims)}", numbers=numbers)
+    shown = frame.head(LONGEST).itertuples(index=False)
+    rows = [[_text(value) for value in row] for row in shown]
+    return table(head, rows, caption=name, numbers=numbers, count=len(frame))
 
 
 def _text(value: object) -> str:

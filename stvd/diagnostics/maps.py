@@ -8,6 +8,7 @@ the static Dataset of the fine grid, whose `land_fraction` and `orog` tint and s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import xarray as xr
@@ -109,11 +110,11 @@ def index_maps(
         units = str(field.attrs["units"])
         scale = quantity_scale(name, units, field.values)
         canvas.draw(place, field, scale)
-        canvas.dress(place, name)
+        canvas.dress(place, name, covered=scale.below != "blank")
         what = str(field.attrs["long_name"]).removeprefix("ensemble mean of the ")
         scale.bar(figure, [place], what, small=True)
     share_labels(axes, columns)
-    figure.suptitle(title, fontsize=12, color=INK)
+    _head(figure, title)
     return figure
 
 
@@ -171,7 +172,8 @@ def signed_map(
     scale = signed_scale(extent, units_text(units))
     if marked:
         what = f"{what}; dots: {doubt}"
-    figure = sheet(fields, canvas, scale, what, title=title, width=4.4)
+    width = 6.4 if len(fields) == 1 else 4.4
+    figure = sheet(fields, canvas, scale, what, title=title, width=width)
     for place, name in zip(figure.axes, fields, strict=False):
         if name in marked:
             canvas.dots(place, marked[name])
@@ -213,10 +215,10 @@ def sheet(
     figure, axes = axes_for(len(fields), canvas, columns, width=width)
     for place, (name, field) in zip(axes, fields.items(), strict=True):
         canvas.draw(place, field, scale)
-        canvas.dress(place, name)
+        canvas.dress(place, name, covered=scale.below != "blank")
     share_labels(axes, columns)
     scale.bar(figure, axes, what)
-    figure.suptitle(title, fontsize=12, color=INK)
+    _head(figure, title)
     return figure
 
 
@@ -224,6 +226,11 @@ def high(fields: Mapping[str, Field]) -> float:
     """The value that one cell in 2000 exceeds: the few above it take the colour of the arrow."""
     tops = [float(np.nanquantile(f, 0.9995)) for f in fields.values() if bool(f.notnull().any())]
     return max(tops, default=1.0)
+
+
+def _head(figure: Figure, title: str) -> None:
+    """What and when, above all maps, on as many lines as it takes."""
+    figure.suptitle(fill(title, round(10 * figure.get_figwidth())), fontsize=12, color=INK)
 
 
 def _all(fields: Mapping[str, Field]) -> np.ndarray:

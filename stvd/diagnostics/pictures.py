@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,25 @@ class Picture:
     mime: str
     width: int
     height: int
+
+
+class Album(Mapping[str, Picture]):
+    """The PNGs of figures by name, each drawn when it is first looked at and then kept."""
+
+    def __init__(self, figures: Mapping[str, Figure]) -> None:
+        self._figures = figures
+        self._made: dict[str, Picture] = {}
+
+    def __getitem__(self, name: str) -> Picture:
+        if name not in self._made:
+            self._made[name] = png(self._figures[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._figures)
+
+    def __len__(self) -> int:
+        return len(self._figures)
 
 
 def image_of(figure: Figure) -> Image.Image:

@@ -147,9 +147,10 @@ def yearly_series(
         axes.plot(years, member, ".", color=COLOURS[0], alpha=0.35, markersize=5, label=label)
     axes.plot(years, mean.values, color=COLOURS[0], linewidth=1.6, label="ensemble mean")
     if trend is not None:
-        slope, low, high = trend
+        slope = trend[0]
         about = float(mean.mean()) + slope * (years - years.mean()) / 10
-        said = f"trend {slope:+.2g} ({low:+.2g} to {high:+.2g}) {_units(members)} per decade"
+        rate, least, most = (f"{v:+.3g}" if abs(v) < 1000 else f"{v:+.0f}" for v in trend)
+        said = f"trend {rate} ({least} to {most}) {_units(members)} per decade"
         axes.plot(years, about, color=COLOURS[4], linewidth=1.4, linestyle="--", label=said)
     _others(axes, others or {}, "year")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -14,6 +14,9 @@ from stvd.diagnostics.plane import Plane
 SHADES = LinearSegmentedColormap.from_list(
     "relief", [(0.25, 0.22, 0.18, 0.55), (0.4, 0.37, 0.33, 0.0), (1.0, 1.0, 1.0, 0.9)]
 )
+FAINT_SHADES = LinearSegmentedColormap.from_list(
+    "faint relief", [(0.0, 0.0, 0.0, 0.22), (0.5, 0.5, 0.5, 0.0), (1.0, 1.0, 1.0, 0.15)]
+)
 MOST = 300  # points along an axis of a grid that is not regular
 
 
@@ -61,11 +64,24 @@ def hillshade(
     return np.asarray(np.where(relative > 0, relative / (1 - sun[2]), relative / sun[2]))
 
 
-def draw_relief(axes: Axes, plane: Plane, x: np.ndarray, y: np.ndarray, height: np.ndarray) -> None:
-    """Lay shadow and light of heights (y, x), m, over what is drawn; NaN is left alone."""
+def draw_relief(
+    axes: Axes,
+    plane: Plane,
+    x: np.ndarray,
+    y: np.ndarray,
+    height: np.ndarray,
+    *,
+    above: bool = False,
+) -> None:
+    """Lay shadow and light of heights (y, x), m, on the land; NaN is left alone.
+
+    Above a field that covers the land they are faint, so that its colours can still be told.
+    """
     dx, dy = plane.cell
     shade = np.ma.masked_invalid(np.where(np.isnan(height), np.nan, hillshade(height, dx, dy)))
     look: dict[str, Any] = {"cmap": SHADES, "vmin": -1.0, "vmax": 1.0, "zorder": 0.5}
+    if above:
+        look |= {"cmap": FAINT_SHADES, "zorder": 1.2}
     if x.ndim == 1:
         west, east, south, north = plane.limits
         axes.imshow(
