@@ -30,7 +30,7 @@ class Preset:
 
 
 _TINY = UNetConfig(width=8, multipliers=(1, 2), blocks=1, head_width=8, temporal_levels=(1,))
-# Temporal attention on the finest level too: without it frames follow one another too loosely (docs/results.md).
+# Temporal attention on the finest level too, so that small cells of rain are followed from frame to frame.
 _SMALL_LEVELS = (0, 1, 2)
 _SMALL = ModelConfig(
     inputs=15,
