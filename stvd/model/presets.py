@@ -30,7 +30,7 @@ class Preset:
 
 
 _TINY = UNetConfig(width=8, multipliers=(1, 2), blocks=1, head_width=8, temporal_levels=(1,))
-# Temporal attention on the finest level too, so that small cells of rain are followed from frame to frame.
+# Temporal attention on the finest level too, so that small showers are followed in time.
 _SMALL_LEVELS = (0, 1, 2)
 _SMALL = ModelConfig(
     inputs=15,
