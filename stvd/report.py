@@ -89,7 +89,8 @@ def report_on(
     """Diagnose what a product holds now and write the report into `folder`.
 
     A report of the same snapshot, source (by name) and wishes that lies there is returned as it is:
-    remove the folder to have it anew, as when the truth behind it was rewritten. What is counted of each cell of the product is kept in `<folder>.states`, so that only new cells are counted.
+    remove the folder to have it anew, as when the truth behind it was rewritten. What is counted of
+    each cell of the product is kept in `<folder>.states`, so that only new cells are counted.
 
     Parameters
     ----------
