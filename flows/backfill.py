@@ -41,11 +41,11 @@ def backfill(
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.
         conserve: Keep the mean of each coarse cell as it is in the source.
-        windows: bridged joins windows without a seam, independent samples each for itself. Left
-            empty, as the product has them, bridged in a new one.
+        windows: overlapping joins windows without a seam, independent samples each for itself. Left
+            empty, as the product has them, overlapping in a new one.
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
-        open_end: Publish the last cell though there is no input after it, to which its last window
-            would be joined. Turned off, it waits for more.
+        open_end: Publish the last cell though there is no input after it, with which its last
+            windows would overlap. Turned off, it waits for more.
         start: First date, e.g. 2001-02-03. Left empty, the start of the record.
         end: The date at which to stop, itself not included. Left empty, the end of the record.
         mode: missing samples what is not there, stale also what has other inputs now,

@@ -40,11 +40,11 @@ def nightly(
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.
         conserve: Keep the mean of each coarse cell as it is in the source.
-        windows: bridged joins windows without a seam, independent samples each for itself. Left
-            empty, as the product has them, bridged in a new one.
+        windows: overlapping joins windows without a seam, independent samples each for itself. Left
+            empty, as the product has them, overlapping in a new one.
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
         open_end: Publish the last cell of a record that has ended. Left off, a cell waits for the
-            input after it, to which its last window is joined.
+            input after it, with which its last windows overlap.
         fan_out: Give the partitions to workers. Left off, they run here, one after another.
     """
     how = production(

@@ -23,8 +23,10 @@ Steps = Annotated[int, typer.Option(min=1, help="Network calls a sample.")]
 Solver = Annotated[Literal["dpmpp2m", "ddim"], typer.Option(help="How a sample is drawn.")]
 Conserve = Annotated[bool, typer.Option(help="Keep the mean of every coarse cell.")]
 Windows = Annotated[
-    Literal["bridged", "independent"] | None,
-    typer.Option(help="Join windows without a seam, or not. [default: as the product; bridged]"),
+    Literal["overlapping", "independent"] | None,
+    typer.Option(
+        help="Join windows without a seam, or not. [default: as the product; overlapping]"
+    ),
 ]
 CellFrames = Annotated[
     int | None,

@@ -16,7 +16,7 @@ Steps = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0)]
 CellFrames = Annotated[int, Field(ge=1)]
 Solver = Literal["dpmpp2m", "ddim"]
-Windows = Literal["bridged", "independent"]
+Windows = Literal["overlapping", "independent"]
 
 
 def production(

@@ -54,7 +54,7 @@ class ScoreConfig(BaseModel):
     window : length of the cycle of windows, frames; None leaves the seam ratio out. Windows of T
         frames that are sampled one by one have a cycle of T
     window_edges : where in the cycle a window begins: a seam lies between frame k − 1 and k for every
-        k ≡ edge (mod `window`). Windows 0–4 and bridges 5–7 have `window=8, window_edges=(0, 5)`
+        k ≡ edge (mod `window`). Windows of 5 that share a frame have `window=4, window_edges=(0, 1)`
     tile_edges_y, tile_edges_x : edges of the tiles sampled apart, for the tile-seam ratio: edge k lies
         between the cells k − 1 and k; in x, 0 is the one where a periodic grid closes
     spectrum_box : (y start, y stop, x start, x stop) of the cells whose spectrum is taken. None takes

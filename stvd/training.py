@@ -47,8 +47,6 @@ class TrainingConfig(BaseModel):
     valid_share : least share of cells with data in a crop; the loss is taken over these
     shared_level : share of windows whose frames have one noise level, as in sampling; the others have one
         level a frame, as published
-    reveal : share of windows of which the first frame, the last or both are given without noise, as when a
-        gap between known frames is filled; the loss is taken over the others
     mean_warmup : steps at the beginning that train μ alone, on ‖y − μ(x)‖²
     mean_weight : weight of ‖y − μ(x)‖² beside the diffusion loss afterwards; 0 as published
     save_every : steps between saves of the resumable state
@@ -71,7 +69,6 @@ class TrainingConfig(BaseModel):
     zoom: float = Field(1.0, ge=1, le=4)
     valid_share: float = Field(1.0, gt=0, le=1)
     shared_level: float = Field(0.0, ge=0, le=1)
-    reveal: float = Field(0.0, ge=0, le=1)
     mean_warmup: int = Field(0, ge=0)
     mean_weight: float = Field(0.0, ge=0)
     save_every: int = Field(200, ge=1)
@@ -277,22 +274,11 @@ def _batch(
     return channels.rain.forward(truth).to(device), x.to(device)
 
 
-def _levels(
-    shape: tuple[int, ...], config: TrainingConfig, draw: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Diffusion time of every frame, and which frames are known, both of shape (batch, time)."""
-    batch, frames = shape
-    level = torch.rand(batch, frames, generator=draw)
-    choice = torch.rand(batch, 3, generator=draw)
-    shared = choice[:, 0] < config.shared_level
-    level = torch.where(shared[:, None], level[:, :1], level)
-    known = torch.zeros(batch, frames, dtype=torch.bool)
-    if frames > 2:
-        revealed = choice[:, 1] < config.reveal
-        # Mostly both ends, as between two windows; one of them at the ends of a record.
-        known[:, 0] = revealed & (choice[:, 2] < 0.8)
-        known[:, -1] = revealed & ((choice[:, 2] < 0.6) | (choice[:, 2] >= 0.8))
-    return level.where(~known, 0.0), known
+def _levels(shape: tuple[int, ...], config: TrainingConfig, draw: torch.Generator) -> Tensor:
+    """Diffusion time of every frame, shape (batch, time)."""
+    level = torch.rand(shape, generator=draw)
+    shared = torch.rand(shape[0], 1, generator=draw) < config.shared_level
+    return torch.where(shared, level[:, :1], level)
 
 
 class _Loop:
@@ -318,18 +304,16 @@ class _Loop:
         """One optimiser step; returns the loss and the norm of its gradient."""
         c = self.config
         draw = torch.Generator().manual_seed((c.seed << 32) + self.step)
-        level, known = _levels(target.shape[:2], c, draw)
+        level = _levels(target.shape[:2], c, draw).to(self.device)
         noise = torch.randn(target.shape, generator=draw)
-        noise = correlated(noise, self.network.noise_correlation)
-        noise = noise.where(~known[:, :, None, None, None], 0.0).to(self.device)
-        level, known = level.to(self.device), known.to(self.device)
+        noise = correlated(noise, self.network.noise_correlation).to(self.device)
         valid = target.isfinite()
         target = target.nan_to_num(nan=0.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=c.precision == "bfloat16"):
+            weight = valid.to(target.dtype)
             if self.step < c.mean_warmup:
-                loss = self.network.mean_loss(target, inputs, valid.to(target.dtype))
+                loss = self.network.mean_loss(target, inputs, weight)
             else:
-                weight = (valid & ~known[:, :, None, None, None]).to(target.dtype)
                 loss = self.network.loss(
                     target,
                     inputs,

@@ -196,8 +196,8 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
         system.sample(coarse, grid.isel(y=slice(12), x=slice(16)), members=range(1), seed=0)
     with pytest.raises(ValueError, match="no UNet is as large as preset paper"):
         RegressionConfig.equal_to("paper", 12)
-    with pytest.raises(ValueError, match="has no reveal, mean_weight: leave it out"):
-        trained(tmp_path, CONFIG.model_copy(update={"reveal": 0.3, "mean_weight": 1.0}))
+    with pytest.raises(ValueError, match="has no shared_level, mean_weight: leave it out"):
+        trained(tmp_path, CONFIG.model_copy(update={"shared_level": 0.3, "mean_weight": 1.0}))
 
 
 @pytest.mark.parametrize("name", ["radar", "gcm"])
