@@ -89,7 +89,7 @@ def examine(production: Production, partition: Partition) -> list[Finding]:
 
 def _of_neighbour(finding: Finding, partition: Partition) -> Finding:
     """A finding on frames beside a partition, which says why it concerns the partition."""
-    why = f"(The frame lies beside {partition.id}, whose windows are joined to it.)"
+    why = f"(The frame lies beside {partition.id}, whose windows reach it.)"
     return finding.model_copy(update={"remedy": f"{finding.remedy} {why}"})
 
 

@@ -133,7 +133,7 @@ class Production(BaseModel):
         return self.spec.lattice.reads(frames, self.steps)
 
     def open_ended(self, partition: Partition) -> bool:
-        """Whether the record ends before the input to which a partition would be joined."""
+        """Whether the record ends before the input with which the windows of a partition overlap."""
         needed = self._needed(partition.frames)
         return needed.stop > self.source.info.frames.stop
 

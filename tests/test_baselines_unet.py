@@ -206,5 +206,6 @@ def test_the_recipe_has_the_data_and_the_budget_of_stvd(name: str) -> None:
     own = {"name", "description", "objective", "temporal_levels", "noise_correlation", "training"}
     assert unet.objective == "unet"
     assert unet.model_dump(exclude=own) == stvd.model_dump(exclude=own)
-    settings = {"steps", "batch", "crop", "flips", "zoom", "valid_share", "precision"}
+    assert unet.training.steps in (stvd.training.steps, stvd.training.steps // 2)
+    settings = {"batch", "crop", "flips", "zoom", "valid_share", "precision"}
     assert unet.training.model_dump(include=settings) == stvd.training.model_dump(include=settings)
