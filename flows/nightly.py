@@ -21,7 +21,7 @@ def nightly(
     checkpoint: str | None = None,
     members: Members = 4,
     seed: Seed = 0,
-    steps: Steps = 10,
+    steps: Steps = 8,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
     windows: Windows | None = None,

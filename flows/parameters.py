@@ -26,7 +26,7 @@ def production(
     checkpoint: str | None,
     members: int,
     seed: int = 0,
-    steps: int = 10,
+    steps: int = 8,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
     windows: Windows | None = None,

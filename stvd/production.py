@@ -49,7 +49,7 @@ class Production(BaseModel):
     members: int = Field(4, ge=1, le=1000)
     seed: int = Field(0, ge=0)
     solver: Literal["dpmpp2m", "ddim"] = "dpmpp2m"
-    steps: int = Field(10, ge=1, le=1000)
+    steps: int = Field(8, ge=1, le=1000)
     conserve: bool = True
     windows: WindowRule | None = None
     cell_frames: int | None = Field(None, ge=1)

@@ -36,7 +36,7 @@ class SamplerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     solver: Literal["dpmpp2m", "ddim"] = "dpmpp2m"
-    steps: int = Field(10, ge=1, le=1000)
+    steps: int = Field(8, ge=1, le=1000)
     log_snr: tuple[float, float] = (LOG_SNR_MIN, LOG_SNR_MAX)
     conserve: bool = True
     windows: WindowRule = "overlapping"
