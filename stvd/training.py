@@ -47,6 +47,8 @@ class TrainingConfig(BaseModel):
     valid_share : least share of cells with data in a crop; the loss is taken over these
     shared_level : share of windows whose frames have one noise level, as in sampling; the others have one
         level a frame, as published
+    reveal : share of windows of which the first frame, the last or both are given without noise; the loss is
+        taken over the others, so that frames learn from one another
     mean_warmup : steps at the beginning that train μ alone, on ‖y − μ(x)‖²
     mean_weight : weight of ‖y − μ(x)‖² beside the diffusion loss afterwards; 0 as published
     save_every : steps between saves of the resumable state
@@ -69,6 +71,7 @@ class TrainingConfig(BaseModel):
     zoom: float = Field(1.0, ge=1, le=4)
     valid_share: float = Field(1.0, gt=0, le=1)
     shared_level: float = Field(0.0, ge=0, le=1)
+    reveal: float = Field(0.0, ge=0, le=1)
     mean_warmup: int = Field(0, ge=0)
     mean_weight: float = Field(0.0, ge=0)
     save_every: int = Field(200, ge=1)
@@ -274,11 +277,21 @@ def _batch(
     return channels.rain.forward(truth).to(device), x.to(device)
 
 
-def _levels(shape: tuple[int, ...], config: TrainingConfig, draw: torch.Generator) -> Tensor:
-    """Diffusion time of every frame, shape (batch, time)."""
-    level = torch.rand(shape, generator=draw)
-    shared = torch.rand(shape[0], 1, generator=draw) < config.shared_level
-    return torch.where(shared, level[:, :1], level)
+def _levels(
+    shape: tuple[int, ...], config: TrainingConfig, draw: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Diffusion time of every frame, and which frames are known, both of shape (batch, time)."""
+    batch, frames = shape
+    level = torch.rand(batch, frames, generator=draw)
+    choice = torch.rand(batch, 3 if config.reveal else 1, generator=draw)
+    shared = choice[:, :1] < config.shared_level
+    level = torch.where(shared, level[:, :1], level)
+    known = torch.zeros(batch, frames, dtype=torch.bool)
+    if config.reveal and frames > 2:
+        revealed = choice[:, 1] < config.reveal
+        known[:, 0] = revealed & (choice[:, 2] < 0.8)
+        known[:, -1] = revealed & ((choice[:, 2] < 0.6) | (choice[:, 2] >= 0.8))
+    return level.where(~known, 0.0), known
 
 
 class _Loop:
@@ -304,16 +317,18 @@ class _Loop:
         """One optimiser step; returns the loss and the norm of its gradient."""
         c = self.config
         draw = torch.Generator().manual_seed((c.seed << 32) + self.step)
-        level = _levels(target.shape[:2], c, draw).to(self.device)
+        level, known = _levels(target.shape[:2], c, draw)
+        hidden = ~known[:, :, None, None, None]
         noise = torch.randn(target.shape, generator=draw)
-        noise = correlated(noise, self.network.noise_correlation).to(self.device)
+        noise = correlated(noise, self.network.noise_correlation).where(hidden, 0.0)
+        level, noise, hidden = (t.to(self.device) for t in (level, noise, hidden))
         valid = target.isfinite()
         target = target.nan_to_num(nan=0.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=c.precision == "bfloat16"):
-            weight = valid.to(target.dtype)
             if self.step < c.mean_warmup:
-                loss = self.network.mean_loss(target, inputs, weight)
+                loss = self.network.mean_loss(target, inputs, valid.to(target.dtype))
             else:
+                weight = (valid & hidden).to(target.dtype)
                 loss = self.network.loss(
                     target,
                     inputs,

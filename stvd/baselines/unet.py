@@ -319,7 +319,7 @@ def train_unet(
 
 def require_deterministic(config: TrainingConfig) -> None:
     """Raise `ValueError` unless all settings of a training that only diffusion knows are 0."""
-    settings = ("shared_level", "mean_warmup", "mean_weight")
+    settings = ("shared_level", "reveal", "mean_warmup", "mean_weight")
     if wrong := [name for name in settings if getattr(config, name)]:
         raise ValueError(
             f"a deterministic UNet has no {', '.join(wrong)}: leave it out of its recipe"
