@@ -144,7 +144,7 @@ def test_a_failed_write_leaves_what_was_there(diagnosis: Diagnosis, tmp_path: Pa
     (folder / "old.txt").write_text("old")
 
     class Broken(Figure):
-        def savefig(self, *args: object, **kwargs: object) -> None:
+        def draw(self, renderer: object) -> None:
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):

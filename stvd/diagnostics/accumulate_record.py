@@ -13,7 +13,7 @@ import xarray as xr
 from dask.system import CPU_COUNT
 
 from stvd.contract import QUANTITIES
-from stvd.diagnostics.accumulate import NO_REFERENCE, Reference, State, merge, state_of
+from stvd.diagnostics.accumulate import NO_REFERENCE, Reference, State, merged, state_of
 from stvd.diagnostics.days import DayLattice, assert_ascending
 from stvd.lattice import TimeAxis
 from stvd.statistics import assert_aligned
@@ -104,16 +104,8 @@ class Record:
 
     def states(self, piece: Piece) -> Iterator[State]:
         """States of the months of a piece of the field, in order."""
-        month, whole = None, None
-        for key, state in self._parts(piece):
-            if whole is not None and key == month:
-                whole = merge(whole, state)
-                continue
-            if whole is not None:
-                yield whole
-            month, whole = key, state
-        if whole is not None:
-            yield whole
+        for _, state in merged(self._parts(piece)):
+            yield state
 
     def _parts(self, piece: Piece) -> Iterator[tuple[int, State]]:
         """States of what is read at once, cut where months begin."""
