@@ -109,8 +109,8 @@ class Record:
 
     def _parts(self, piece: Piece) -> Iterator[tuple[int, State]]:
         """States of what is read at once, cut where months begin."""
-        pr, dims = _isel(self.pr, piece), cell_dims(self.pr)
-        shape = tuple(pr.sizes[d] for d in dims)
+        dims = cell_dims(self.pr)
+        shape = tuple(_isel(self.pr, piece).sizes[d] for d in dims)
         reference = NO_REFERENCE
         if self.reference is not None:
             at = _isel(self.reference, piece)
@@ -119,9 +119,7 @@ class Record:
             names = tuple(str(name) for name in at["percentile"].values)
             reference = Reference(names, np.broadcast_to(limits, (len(names), *shape)))
         area = None if self.area is None else _isel(self.area, piece).values
-        for slab in slabs(pr):
-            block = pr.isel(time=slab).transpose("time", *dims).data
-            values = _in_memory(block)
+        for slab, values in blocks(self.pr, piece):
             keys = self.months[slab]
             cuts = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
             for start, stop in pairwise(cuts):
@@ -137,6 +135,13 @@ class Record:
                         area=area,
                     ),
                 )
+
+
+def blocks(pr: xr.DataArray, piece: Piece) -> Iterator[tuple[slice, np.ndarray]]:
+    """A piece of a field in time, some whole chunks after others: places, values (time, *cells)."""
+    part, dims = _isel(pr, piece), cell_dims(pr)
+    for slab in slabs(part):
+        yield slab, _in_memory(part.isel(time=slab).transpose("time", *dims).data)
 
 
 def rate_factor(pr: xr.DataArray) -> float:
