@@ -96,19 +96,51 @@ def consistency(scores: Mapping[str, xr.Dataset], *, title: str = "") -> Figure 
     return figure
 
 
-def estimates(
-    axes: Axes, names: Sequence[str], values: Sequence[xr.DataArray], colour: str
-) -> None:
+def skill(rows: pd.DataFrame, *, title: str = "") -> Figure:
+    """Some scores of one system by season, region, members and threshold, with their intervals.
+
+    Parameters
+    ----------
+    rows : of `skill.skill_rows` and `skill.threshold_rows`, of one system
+    """
+    shown = [
+        (by, name, part)
+        for by, part_of in rows.groupby("by", sort=False)
+        for name in SKILLS
+        if len(part := part_of[part_of["score"] == name])
+    ]
+    columns = min(3, len(shown))
+    lines = -(-len(shown) // columns)
+    high = 1.1 + 0.26 * max(len(part) for _, _, part in shown)
+    figure = Figure(figsize=(3.6 * columns, lines * high + 0.5), layout="constrained", dpi=120)
+    axes = np.atleast_1d(figure.subplots(lines, columns)).ravel()
+    for place, (by, name, part) in zip(axes, shown, strict=False):
+        units = units_text(str(part["units"].iloc[0]))
+        plain(place, f"{SKILLS[name]}{f' ({units})' if units else ''}", "")
+        bounds = part[["value", "low", "high"]].to_numpy(float)
+        _rows(place, part["of"].tolist(), bounds, COLOURS[0])
+        place.set_title(f"by {by}", fontsize=9, color=INK, loc="left")
+    for place in axes[len(shown) :]:
+        place.set_axis_off()
+    figure.suptitle(title, fontsize=10.5, color=INK, x=0.01, ha="left")
+    return figure
+
+
+def estimates(axes: Axes, named: Systems, colour: str) -> None:
     """A row a name: the value, and its interval where there is one.
 
     Parameters
     ----------
-    values : each of shape (estimate,), value, low and high
+    named : name → DataArray, shape (estimate,), value, low and high
     """
+    bounds = [v.sel(estimate=["value", "low", "high"]).values for v in named.values()]
+    _rows(axes, list(named), np.array(bounds, float), colour)
+
+
+def _rows(axes: Axes, names: Sequence[str], bounds: np.ndarray, colour: str) -> None:
+    """Values and intervals, shape (name, 3), from the top down."""
     place = np.arange(len(names))[::-1]
-    value, low, high = (
-        np.array([float(v.sel(estimate=e)) for v in values]) for e in ("value", "low", "high")
-    )
+    value, low, high = bounds.T
     axes.hlines(place, low, high, color=colour, linewidth=1.6, alpha=0.6)
     axes.plot(value, place, "o", color=colour, markersize=5)
     axes.set_yticks(place, names, fontsize=8.5)

@@ -53,7 +53,12 @@ class Contest:
 
     def at(self, times: np.ndarray) -> Contest:
         """The frames at these places alone."""
-        return replace(self, **{n: f.isel(time=times) for n, f in self._in_time().items()})
+        return replace(
+            self,
+            pr=self.pr.isel(time=times),
+            truth=None if self.truth is None else self.truth.isel(time=times),
+            coarse=None if self.coarse is None else self.coarse.isel(time=times),
+        )
 
     def first(self, members: int) -> Contest:
         """The first members alone; of windows and tiles nothing is asked."""
@@ -87,10 +92,6 @@ class Contest:
             coarse=None if self.coarse is None else self.coarse.isel(coarse),
             config=config,
         )
-
-    def _in_time(self) -> dict[str, xr.DataArray]:
-        named = {"pr": self.pr, "truth": self.truth, "coarse": self.coarse}
-        return {n: field for n, field in named.items() if field is not None}
 
 
 def by_season(contest: Contest, progress: Progress | None = None) -> dict[str, Statistics]:
