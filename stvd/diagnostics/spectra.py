@@ -35,8 +35,7 @@ def on_fine_cells(
     (lag, fine cells)
     """
     factor = area.sizes["x"] // coarse.sizes["x"]
-    static = xr.DataArray(area.variable)  # block means of its coordinates are not those of coarse
-    cells = static.coarsen(y=factor, x=factor).sum()
+    cells = coarse_area(area, coarse)
     plain = ScoreConfig(
         periodic_x=config.periodic_x,
         block_frames=config.block_frames,
@@ -49,6 +48,13 @@ def on_fine_cells(
     found["rapsd"] = found["rapsd"] * factor**2
     found = found.assign_coords(frequency=found["frequency"] / factor, lag=found["lag"] * factor)
     return found[["rapsd", "histogram", "autocorrelation"]]
+
+
+def coarse_area(area: xr.DataArray, coarse: xr.DataArray) -> xr.DataArray:
+    """Area of the coarse cells, from that of the fine ones, m2."""
+    factor = area.sizes["x"] // coarse.sizes["x"]
+    static = xr.DataArray(area.variable)  # block means of its coordinates are not those of coarse
+    return static.coarsen(y=factor, x=factor).sum()
 
 
 def by_system(
