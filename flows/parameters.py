@@ -17,6 +17,8 @@ Seed = Annotated[int, Field(ge=0)]
 CellFrames = Annotated[int, Field(ge=1)]
 Solver = Literal["dpmpp2m", "ddim"]
 Windows = Literal["bridged", "independent"]
+Amount = Annotated[float, Field(gt=0)]
+Years = Annotated[str, Field(pattern=r"^\d{4}-\d{4}$")]
 
 
 def production(

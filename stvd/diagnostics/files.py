@@ -62,10 +62,8 @@ def write(diagnosis: Diagnosis, out: str | Path) -> Files:
 
 
 def _write_tables(diagnosis: Diagnosis, folder: Path) -> list[str]:
-    about = {**diagnosis.attrs, "Conventions": "CF-1.11", "period": diagnosis.period}
-    datasets = {**diagnosis.tables, **{f"scores_{k}": v for k, v in diagnosis.scores.items()}}
-    for name, dataset in datasets.items():
-        described = dataset.assign_attrs({**about, **dataset.attrs})
+    datasets = diagnosis.datasets()
+    for name, described in datasets.items():
         for coordinate in described.coords.values():  # CF has none missing
             coordinate.encoding["_FillValue"] = None
         packed = {n: {"zlib": True} for n, v in described.data_vars.items() if v.ndim > 1}
