@@ -108,7 +108,7 @@ class Wanted(BaseModel):
         return {solver: {int(k): v for k, v in by.items()} for solver, by in found.items()}
 
 
-class _Inputs(NamedTuple):
+class Inputs(NamedTuple):
     """The record behind a product, as far as there is one, and what identifies it."""
 
     truth: xr.Dataset | None
@@ -117,7 +117,7 @@ class _Inputs(NamedTuple):
     identity: dict[str, str]
 
     @classmethod
-    def of(cls, source: Source | None, frames: range) -> _Inputs:
+    def of(cls, source: Source | None, frames: range) -> Inputs:
         if source is None:
             return cls(None, None, None, {})
         truth, coarse, grid = source.truth(frames), source.coarse(frames), source.grid()
@@ -175,7 +175,7 @@ def report_on(
         raise ValueError(f"{uri} has no frame of which every member is published: nothing to say")
     regions = read_regions(wanted.regions, wanted.region_name) if wanted.regions else []
     numbers = spec.axis.locate(published["time"])
-    given = _Inputs.of(source, range(int(numbers.min()), int(numbers.max()) + 1))
+    given = Inputs.of(source, range(int(numbers.min()), int(numbers.max()) + 1))
     kept = folder.with_name(f"{folder.name}.states")
     reference = _reference(wanted, uri, kept, storage)
     curves = wanted.curves()

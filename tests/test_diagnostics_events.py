@@ -236,17 +236,17 @@ def test_what_makes_no_catalogue_says_why() -> None:
 
 
 def test_an_event_goes_on_from_face_to_face() -> None:
-    grid = cubed_sphere(6)
+    grid = cubed_sphere(8)
     joins = find_joins(grid["lat"].values, grid["lon"].values)
     beyond = joins[0, Side.EAST]
-    ring = {Side.SOUTH: (0, 2), Side.NORTH: (5, 2), Side.WEST: (2, 0), Side.EAST: (2, 5)}
+    ring = {Side.SOUTH: (0, 2), Side.NORTH: (7, 2), Side.WEST: (2, 0), Side.EAST: (2, 7)}
     y, x = ring[beyond.side]
     if beyond.backwards:  # the third cell from the other end
-        y, x = (y, 3) if beyond.side.along_x else (3, x)
-    values = np.zeros((2, 6, 6, 6))
-    values[0, 0, 2, 5] = 3.0  # at the eastern edge of face 0,
+        y, x = (y, 5) if beyond.side.along_x else (5, x)
+    values = np.zeros((2, 6, 8, 8))
+    values[0, 0, 2, 7] = 3.0  # at the eastern edge of face 0,
     values[1, beyond.tile, y, x] = 4.0  # and a frame later right beyond it
-    values[0, 0, 2, 2] = 1.5  # another one, in the middle
+    values[0, 0, 4, 4] = 1.5  # another one, in the middle
     found = catalogue(hours(values[None]).assign_coords(lat=grid["lat"], lon=grid["lon"]))
     assert len(found) == 2
     first = found.iloc[0]
@@ -262,7 +262,7 @@ def test_cells_that_touch_beyond_the_array_are_those_of_the_grid() -> None:
     ends = {(0, 3), (0, 7), (4, 3), (4, 7), (4, 11), (8, 7), (8, 11)}
     assert {tuple(p) for p in links.tolist()} == ends | {(b, a) for a, b in ends}
     assert touching_cells(field, periodic_x=False).shape == (0, 2)
-    faces = cubed_sphere(6)
-    sphere = hours(np.zeros((1, 1, 6, 6, 6)))
+    faces = cubed_sphere(8)
+    sphere = hours(np.zeros((1, 1, 6, 8, 8)))
     links = touching_cells(sphere.assign_coords(lat=faces["lat"], lon=faces["lon"]), False)
-    assert len(np.unique(links[:, 0])) == 6 * (36 - 16)  # all on the sides
+    assert len(np.unique(links[:, 0])) == 6 * (64 - 36)  # all on the sides

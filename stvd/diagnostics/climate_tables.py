@@ -73,7 +73,7 @@ def climate_tables(
     if found.monthly is not None and (whole := seasons(found.monthly)) is not None:
         made["seasonal"] = with_ensemble(whole, area)
     if found.monthly is not None and found.monthly.sizes["time"] > 1:
-        made["seasonal_cycle"] = _placed(seasonal_cycle(found.monthly), found.monthly, kept=True)
+        made["seasonal_cycle"] = _placed(seasonal_cycle(found.monthly), found.monthly)
     years = found.period_to_date if found.annual is None else found.annual
     if years is not None and (shares := dict(_exceedance(years, area))):
         made["exceedance"] = xr.Dataset(shares).assign_coords(
@@ -83,7 +83,7 @@ def climate_tables(
         return made, tuple(notes)
     if found.annual.sizes["time"] > 1:
         over = xr.Dataset(dict(_climatology(found.annual)))
-        made["climatology"] = _placed(over, found.annual, kept=True)
+        made["climatology"] = _placed(over, found.annual)
     if baseline is not None:
         try:
             made["change"] = _placed(changes(found.annual, area, baseline), found.annual)
@@ -102,18 +102,18 @@ def climate_tables(
     return made, tuple(notes)
 
 
-def _placed(table: xr.Dataset, annual: xr.Dataset, *, kept: bool = False) -> xr.Dataset:
-    """With coordinates described as there, and no methods along a time that is gone, unless `kept`."""
+def _placed(table: xr.Dataset, annual: xr.Dataset) -> xr.Dataset:
+    """With coordinates described as there, and no methods along a time that is gone."""
     for name in table.coords.keys() & annual.coords.keys():
-        table[name].attrs = dict(annual[name].attrs)
+        if table[name].dims == annual[name].dims:
+            table[name].attrs = dict(annual[name].attrs)
     if "quantile" in table.coords:
         table["quantile"].attrs = {
             "long_name": "bound of the interval, as a quantile",
             "units": "1",
         }
     for field in table.data_vars.values():
-        if not kept:
-            field.attrs.pop("cell_methods", None)
+        field.attrs.pop("cell_methods", None)
     return table
 
 

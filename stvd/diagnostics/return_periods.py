@@ -140,6 +140,8 @@ def return_periods_of(events: pd.DataFrame, maxima: xr.DataArray) -> pd.DataFram
     TooFewMaxima
         With fewer than 10 pooled maxima.
     """
+    if "tile" in maxima.dims and "tile" not in events:  # there is but one
+        maxima = maxima.isel(tile=0, drop=True)
     place = {
         d: xr.DataArray(events[d].to_numpy(), dims="event")
         for d in ("tile", "y", "x")

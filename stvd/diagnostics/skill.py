@@ -15,7 +15,7 @@ from stvd.diagnostics.climate import SEASONS
 from stvd.lattice import TimeAxis
 from stvd.piece_statistics import ScoreConfig
 from stvd.scores import score, tabulate
-from stvd.statistics import Statistics, gather
+from stvd.statistics import Statistics, gather, spectrum_box
 
 LEFT_OUT = ("rank_histogram", "rapsd_")
 MOSTLY = 0.5  # share of a cell from which on it is scored with a region
@@ -79,6 +79,7 @@ class Contest:
             d: slice(s.start // factor, s.stop // factor) if d in ("y", "x") else s
             for d, s in box.items()
         }
+        blocks = kept.isel(box).coarsen(y=factor, x=factor).any()
         whole = box["x"] == slice(0, self.pr.sizes["x"])
         config = _plain(self.config).model_copy(
             update={"spectrum_box": None, "periodic_x": self.config.periodic_x and whole}
@@ -87,9 +88,9 @@ class Contest:
         return replace(
             self,
             pr=self.pr.isel(box),
-            truth=self.truth.isel(box).where(kept.isel(box).drop_vars(list(kept.coords))),
+            truth=self.truth.isel(box).where(kept.isel(box)),
             area=self.area.isel(box),
-            coarse=None if self.coarse is None else self.coarse.isel(coarse),
+            coarse=None if self.coarse is None else self.coarse.isel(coarse).where(blocks),
             config=config,
         )
 
@@ -103,6 +104,13 @@ def by_season(contest: Contest, progress: Progress | None = None) -> dict[str, S
     number = month % 12 // 3
     if len(np.unique(number)) == 1:
         return {SEASONS[int(number[0])]: contest.gather(progress)}
+    # The cells of the spectrum are to be the same for all, so that they merge.
+    sizes = contest.pr.sizes
+    box = contest.config.spectrum_box or spectrum_box(contest.pr, contest.truth, contest.coarse)
+    config = contest.config.model_copy(
+        update={"spectrum_box": box or (0, sizes["y"], 0, sizes["x"])}
+    )
+    contest = replace(contest, config=config)
     found: dict[str, Statistics] = {}
     done, total = 0, number.size
     for season in np.unique(number):
@@ -113,10 +121,7 @@ def by_season(contest: Contest, progress: Progress | None = None) -> dict[str, S
             if progress is not None:
                 progress(before + some, total)
 
-        made = contest.at(places).gather(told)
-        # The cells of the spectrum are the same for all, so that they merge.
-        contest = replace(contest, config=made.config)
-        found[SEASONS[int(season)]] = made
+        found[SEASONS[int(season)]] = contest.at(places).gather(told)
         done += places.size
     return found
 
