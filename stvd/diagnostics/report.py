@@ -258,9 +258,9 @@ def _periodic(static: xr.Dataset) -> bool:
 
 
 def _region_list(made: Mapping[str, xr.Dataset], areas: xr.DataArray) -> pd.DataFrame:
-    """Means over regions of every period of years, seasons and months."""
+    """Means over regions of every period of years, seasons and months, and of change."""
     parts = []
-    for table in ("annual", "period_to_date", "seasonal", "monthly"):
+    for table in ("annual", "period_to_date", "seasonal", "monthly", "change"):
         if table in made:
             names = [n for n in made[table].data_vars if f"{n}_mean" in made[table]]
             means = region_means(made[table][names], areas)
