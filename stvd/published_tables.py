@@ -22,6 +22,7 @@ from stvd.product.storage import MAIN, Location, StorageOptions
 from stvd.product.template import CHECKED
 
 SUFFIX = ".diagnostics"
+KEPT = ("units", "calendar", "_FillValue", "dtype")  # of what a table says of its encoding
 
 
 def diagnostics_uri(product: str) -> str:
@@ -64,15 +65,11 @@ def publish_tables(
         for gone in set(root.group_keys()) - tables.keys():
             del root[gone]
         for name, table in tables.items():
-            packed = {n: {"compressors": [CHECKED]} for n in table.variables if table[n].ndim}
             bare = table.copy()
             for variable in bare.variables.values():
-                kept = ("units", "calendar", "_FillValue", "dtype")
-                variable.encoding = {k: v for k, v in variable.encoding.items() if k in kept}
-            bare.to_zarr(
-                session.store, group=name, mode="w", zarr_format=3, consolidated=False,
-                encoding=packed,
-            )  # fmt: skip
+                kept = {k: v for k, v in variable.encoding.items() if k in KEPT}
+                variable.encoding = kept | ({"compressors": [CHECKED]} if variable.ndim else {})
+            bare.to_zarr(session.store, group=name, mode="w", zarr_format=3, consolidated=False)
         root.attrs.update(about)
         return session.commit(f"diagnostics of {about['product']} at {snapshot}")
 
