@@ -57,7 +57,7 @@ def publish_tables(
     about |= {"made_of": made_of}
     with location.lock(MAIN), warnings.catch_warnings():
         # Texts of fixed length are known to every reader here, not yet to the specification.
-        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+        warnings.simplefilter("ignore", zarr.errors.UnstableSpecificationWarning)
         session = repository.writable_session(MAIN)
         root = zarr.open_group(session.store, mode="a")
         if root.attrs.get("made_of") == made_of:
