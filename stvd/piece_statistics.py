@@ -267,7 +267,8 @@ def _autocorrelations(
     for name, values in found.items():
         by_lag = values.reshape(-1, len(config.lags))
         out[f"autocorrelation{name}"] = ("lag", np.nansum(by_lag, axis=0))
-        out[f"autocorrelation{name}_count"] = ("lag", np.isfinite(by_lag).sum(axis=0) * 1.0)
+        known = "autocorrelation_count" if name == "_gap" else f"autocorrelation{name}_known"
+        out[known] = ("lag", np.isfinite(by_lag).sum(axis=0) * 1.0)
     return out
 
 

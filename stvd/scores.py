@@ -330,7 +330,7 @@ def _scores(s: xr.Dataset, statistics: Statistics) -> xr.Dataset:
         out["mean_error"] = _ratio(s["error"], s["weight"])
         size = (statistics.members + 1) / statistics.members
         out["spread_skill"] = (size * _ratio(s["variance"], s["mse_mean"])) ** 0.5
-        out["sae"] = _ratio(s["autocorrelation_gap"], s["autocorrelation_gap_count"]).mean("lag")
+        out["sae"] = _ratio(s["autocorrelation_gap"], s["autocorrelation_count"]).mean("lag")
         out["fss"] = 1 - _ratio(s["fss_difference"], s["fss_reference"])
         out |= _of_rates(s) | _of_spectra(s) | _of_changes(s)
     if "block_gap" in s:
@@ -427,7 +427,7 @@ def _distributions(s: xr.Dataset) -> xr.Dataset:
             out[name] = _ratio(s[name], s["spectra"])
     for name in ("autocorrelation", "autocorrelation_truth"):
         if name in s:
-            out[name] = _ratio(s[name], s[f"{name}_count"])
+            out[name] = _ratio(s[name], s[f"{name}_known"])
     for name in ("histogram", "histogram_truth"):
         if name in s:
             out[name] = _ratio(s[name], s[name].sum("bin"))
