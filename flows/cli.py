@@ -22,11 +22,15 @@ from flows.options import (
     CellFrames,
     CheckpointName,
     Conserve,
+    EventThreshold,
     FanOut,
     Members,
     Mode,
     OpenEnd,
     ProductName,
+    Reference,
+    RegionName,
+    Regions,
     Seed,
     Solver,
     Source,
@@ -270,12 +274,21 @@ def nightly(
     cell_frames: CellFrames = None,
     open_end: OpenEnd = False,
     fan_out: FanOut = False,
+    regions: Regions = None,
+    region_name: RegionName = None,
+    event_threshold: EventThreshold = None,
+    reference: Reference = None,
 ) -> None:
     """Publish what has become available, then refresh the diagnostics. Nothing new: no work.
 
     - `stvd nightly --source gcm_jan --cell-frames 20`
     """
-    shared = production_options(locals())
+    shared = production_options(locals()) | {
+        "regions": regions,
+        "region_name": region_name,
+        "event_threshold": event_threshold,
+        "reference": reference,
+    }
     with _told():
         from flows.nightly import nightly as flow
 
@@ -285,20 +298,25 @@ def nightly(
 @app.command()
 def diagnose(
     product: Annotated[str, typer.Argument(help="Name or URI of a product, see `stvd products`.")],
-    regions: Annotated[
-        str | None, typer.Option(help="GeoJSON file or shapefile of regions to have means of.")
+    regions: Regions = None,
+    region_name: RegionName = None,
+    event_threshold: EventThreshold = None,
+    event_amount: Annotated[
+        float | None, typer.Option(help="mm of a day, whose return period is mapped.")
     ] = None,
-    region_name: Annotated[
-        str | None, typer.Option(help="Property that names them. [default: the usual ones]")
+    reference: Reference = None,
+    reference_product: Annotated[
+        str | None, typer.Option(help="Product with these years. [default: the product itself]")
     ] = None,
-    event_threshold: Annotated[
-        float | None, typer.Option(help="mm/h of a step; lists the largest events above it.")
+    evaluation: Annotated[
+        str | None, typer.Option(help="File of `stvd evaluate --calls`, to show its curves.")
     ] = None,
 ) -> None:
     """Compute annual and extreme-event diagnostics of a product, and scores where there is truth.
 
     - `stvd diagnose gcm_demo`
     - `stvd diagnose gcm_demo --regions basins.geojson --event-threshold 5`
+    - `stvd diagnose ssp585 --reference 1991-2020 --reference-product historical`
     """
     with _told():
         from flows.diagnose import diagnose as flow
@@ -308,6 +326,10 @@ def diagnose(
             regions=regions,
             region_name=region_name,
             event_threshold=event_threshold,
+            event_amount=event_amount,
+            reference=reference,
+            reference_product=reference_product,
+            evaluation=evaluation,
         )
         for name, path in {**report.pages, **report.figures, **report.tables}.items():
             console.print(f"{name:<20}{path}", soft_wrap=True)
@@ -334,6 +356,9 @@ def evaluate(
         str | None, typer.Option(help="Fine cells y0:y1,x0:x1 to cut out of a file.")
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder to draw figures into.")] = None,
+    calls: Annotated[
+        str | None, typer.Option(help="Also scores these numbers of calls, e.g. 2,4,8.")
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="[default: STVD_DEVICE]")
     ] = None,
@@ -362,6 +387,7 @@ def evaluate(
             frames=frames,
             region=region,
             figures=figures,
+            calls=[int(c) for c in calls.split(",")] if calls else (),
             device=device,
             console=console,
         )

@@ -14,6 +14,7 @@ from flows.parameters import find_source
 from flows.settings import Settings
 from stvd.checkpoint import Checkpoint
 from stvd.diagnostics.evaluation_figures import figures as draw
+from stvd.diagnostics.plots_calls import realism_distortion
 from stvd.engine import Engine
 from stvd.evaluation import evaluate, require, write
 from stvd.event_file import EventFile, read_event, read_source
@@ -33,6 +34,7 @@ def run(
     frames: str | None,
     region: str | None,
     figures: Path | None,
+    calls: Sequence[int],
     device: str | None,
     console: Console,
 ) -> None:
@@ -57,18 +59,19 @@ def run(
                 reports[system] = stack.enter_context(reporting(system))
             reports[system](done, total)
 
-        evaluation = evaluate(
-            model,
-            event,
-            members=members,
-            seed=seed,
-            sampler=SamplerConfig(**sampler),
-            engine=Engine(device=device or settings.device),
-            systems=systems,
-            folder=folder,
-            progress=progress,
-        )
+        how = SamplerConfig(**sampler)
+        shared: dict[str, Any] = {"members": members, "seed": seed, "progress": progress}
+        shared["engine"] = Engine(device=device or settings.device)
+        evaluation = evaluate(model, event, sampler=how, systems=systems, folder=folder, **shared)
+        curve = {}
+        for number in calls:
+            fewer = how.model_copy(update={"steps": number})
+            scored = evaluate(model, event, sampler=fewer, systems=["stvd"], **shared)
+            curve[number] = scored.table()["stvd"]
     document = evaluation.document(data if Path(data).exists() else None)
+    curves = {str(how.solver): curve} if curve else {}
+    if curves:
+        document["curves"] = curves
     if out is not None:
         write(document, out)
     console.print(scores(document, intervals=console.width >= 150))
@@ -78,7 +81,10 @@ def run(
         console.print(f"Note: {note}", soft_wrap=True)
     if figures is not None:
         figures.mkdir(parents=True, exist_ok=True)
-        for name, figure in draw(evaluation).items():
+        drawn = draw(evaluation)
+        if curves:
+            drawn["realism_distortion"] = realism_distortion(curves, f"{model.name} · {event.name}")
+        for name, figure in drawn.items():
             figure.savefig(figures / f"{name}.png")
             console.print(f"{name:<12}{figures / name}.png", soft_wrap=True)
     if out is not None:

@@ -8,7 +8,17 @@ from prefect import flow
 
 from flows.diagnose import diagnose
 from flows.execution import run
-from flows.parameters import CellFrames, Members, Seed, Solver, Steps, Windows, production
+from flows.parameters import (
+    Amount,
+    CellFrames,
+    Members,
+    Seed,
+    Solver,
+    Steps,
+    Windows,
+    Years,
+    production,
+)
 from tasks.planning import Summary, plan, summarise
 
 log = logging.getLogger("stvd.nightly")
@@ -28,6 +38,10 @@ def nightly(
     cell_frames: CellFrames | None = None,
     open_end: bool = False,
     fan_out: bool = False,
+    regions: str | None = None,
+    region_name: str | None = None,
+    event_threshold: Amount | None = None,
+    reference: Years | None = None,
 ) -> Summary:
     """Publish every partition whose input has arrived, late ones too; what is there stays.
 
@@ -46,6 +60,10 @@ def nightly(
         open_end: Publish the last cell of a record that has ended. Left off, a cell waits for the
             input after it, with which its last windows overlap.
         fan_out: Give the partitions to workers. Left off, they run here, one after another.
+        regions: Path of regions for the diagnostics, as in diagnose.
+        region_name: Property of its features that names them. Left empty, the usual ones.
+        event_threshold: In mm per hour of a step; the largest events above it are listed.
+        reference: Years such as 1991-2020, against which change and very wet days are counted.
     """
     how = production(
         source=source,
@@ -65,5 +83,12 @@ def nightly(
         log.info("%s: nothing new in %s", how.name, source)
         return summarise(how, planned, {})
     summary = run(how, planned, fan_out=fan_out)
-    diagnose(product=how.product, source=source)
+    diagnose(
+        product=how.product,
+        source=source,
+        regions=regions,
+        region_name=region_name,
+        event_threshold=event_threshold,
+        reference=reference,
+    )
     return summary

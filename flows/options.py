@@ -38,6 +38,18 @@ Mode = Annotated[
     Literal["missing", "stale", "replace"],
     typer.Option(help="missing; stale: also what has other inputs now; replace: all of it."),
 ]
+Regions = Annotated[
+    str | None, typer.Option(help="GeoJSON file or shapefile of regions to have means of.")
+]
+RegionName = Annotated[
+    str | None, typer.Option(help="Property that names them. [default: the usual ones]")
+]
+EventThreshold = Annotated[
+    float | None, typer.Option(help="mm/h of a step; lists the largest events above it.")
+]
+Reference = Annotated[
+    str | None, typer.Option(help="Years to compare with, such as 1991-2020; makes r95p too.")
+]
 
 _PRODUCTION = (
     *("source", "product", "checkpoint", "members", "seed"),

@@ -11,6 +11,8 @@ from stvd.production import Production, checkpoint_for
 from stvd.quality import QualityPolicy
 from stvd.source import Source
 
+Amount = Annotated[float, Field(gt=0)]
+Years = Annotated[str, Field(pattern=r"^\d{4}-\d{4}$")]
 Members = Annotated[int, Field(ge=1, le=1000)]
 Steps = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0)]
