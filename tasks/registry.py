@@ -1,0 +1,335 @@
+"""Registered checkpoints: versions in MLflow's model registry, found by number or alias.
+
+A version is a folder of safetensors and JSON with its digest in a tag. There is nothing to unpickle: its
+`MLmodel` says what goes in and out and names no Python. Of what a version keeps only known files are
+fetched, and they are compared with the digest before anybody loads them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.tracking import get_tracking_uri
+from mlflow.types import ColSpec, Schema, TensorSpec
+from pydantic import BaseModel, ConfigDict
+
+from stvd.baselines.quantile_mapping import FILE as MAPPING
+from stvd.checkpoint import CARD, WEIGHTS, Card, CheckpointError, verify
+from tasks.tracking import Run
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+DIGEST = "stvd.digest"
+PROMOTED, REPLACED = "stvd.promoted", "stvd.replaced"
+FOLDER, README, MLMODEL = "checkpoint", "README.md", "MLmodel"
+OPTIONAL = (MAPPING, README)
+SCHEME = "models:/"
+_NAME = r"[A-Za-z0-9._-]+"
+_URI = re.compile(rf"{SCHEME}(?P<name>{_NAME})(@(?P<alias>{_NAME})|/(?P<version>\d+))")
+
+
+class RegistryError(ValueError):
+    """A model or version that is not in the registry, or was not put there by stvd."""
+
+
+class Version(BaseModel):
+    """A version of a registered model.
+
+    Parameters
+    ----------
+    aliases : that point at it
+    promoted : why it became champion, where it did
+    replaced : the version that was champion before it, where it became champion
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    digest: str
+    aliases: tuple[str, ...] = ()
+    promoted: str | None = None
+    replaced: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """Its address, which an alias that moves on leaves as it is."""
+        return f"{SCHEME}{self.name}/{self.version}"
+
+
+def resolve(uri: str) -> Version:
+    """The version behind `models:/NAME@ALIAS` or `models:/NAME/NUMBER`.
+
+    Raises
+    ------
+    RegistryError
+        If the address is none, or there is no such model, alias or version; it says what there is.
+    """
+    parts = _URI.fullmatch(uri)
+    if parts is None:
+        raise RegistryError(
+            f"{uri!r} is no registered model: write models:/NAME@ALIAS, e.g. models:/stvd-gcm@champion, "
+            "or models:/NAME/NUMBER"
+        )
+    client, name = MlflowClient(), parts["name"]
+    try:
+        if parts["alias"]:
+            return _version(client.get_model_version_by_alias(name, parts["alias"]))
+        return _version(client.get_model_version(name, parts["version"]))
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise RegistryError(f"{uri} is not in the registry: {_there_is(client, name)}") from None
+
+
+def versions(name: str) -> list[Version]:
+    """All versions of a model, the newest first.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such model.
+    """
+    client = MlflowClient()
+    aliases = _aliases(client, name) if re.fullmatch(_NAME, name) else None
+    if aliases is None:
+        raise RegistryError(f"{name} is not in the registry: {_there_is(client, name)}")
+    return [_version(v, aliases) for v in _search(client, name) if DIGEST in v.tags]
+
+
+def at_alias(name: str, alias: str) -> Version | None:
+    """The version of a model that has an alias, if one has."""
+    return next((v for v in versions(name) if alias in v.aliases), None)
+
+
+def register(run: Run, folder: Path, text: str) -> Version:
+    """Keep a checkpoint with a run and register it as a version, which becomes the challenger.
+
+    A digest that is registered already stays the version that it is, with its aliases.
+
+    Parameters
+    ----------
+    folder : of the checkpoint
+    text : its card, in Markdown
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds no whole checkpoint of an STVD.
+    """
+    card = verify(folder, Card.read(folder).digest)
+    name = model_name(card)
+    for file in (CARD, WEIGHTS, MAPPING):
+        if (folder / file).exists():
+            run.file(folder / file, FOLDER)
+    run.text(text, f"{FOLDER}/{README}")
+    run.text(_mlmodel(card, run), f"{FOLDER}/{MLMODEL}")
+    run.tags({DIGEST: card.digest, "stvd.model": name})
+    client = MlflowClient()
+    _create(client, name)
+    known = versions(name)
+    same = [v for v in known if v.digest == card.digest]
+    if same and (same[0] != known[0] or same[0].aliases or same[0].promoted):
+        return same[0]
+    made = same[0].version if same else _add(client, name, card, run, text)
+    client.set_registered_model_alias(name, CHALLENGER, made)
+    return resolve(f"{SCHEME}{name}/{made}")
+
+
+def _add(client: MlflowClient, name: str, card: Card, run: Run, text: str) -> str:
+    made = client.create_model_version(
+        name,
+        source=run.folder_uri(FOLDER),
+        run_id=run.id,
+        tags={DIGEST: card.digest, "stvd.run_url": run.url},
+        description=text,
+    )
+    return str(made.version)
+
+
+def model_name(card: Card) -> str:
+    """The registered model that versions of a checkpoint belong to.
+
+    Raises
+    ------
+    RegistryError
+        If the name of the checkpoint does not fit an address.
+    """
+    if not re.fullmatch(_NAME, card.name):
+        raise RegistryError(
+            f"{card.name!r} cannot be registered: name it with letters, digits, . _ -"
+        )
+    return f"stvd-{card.name}"
+
+
+def fetch(version: Version, folder: Path) -> Path:
+    """A local folder with the files of a version, compared with its digest.
+
+    Parameters
+    ----------
+    folder : of all fetched checkpoints; one that lies there whole is not fetched again
+
+    Raises
+    ------
+    CheckpointError
+        If what the registry keeps is not the checkpoint of the digest that it was registered with.
+    """
+    place = folder / version.name / version.digest
+    try:
+        verify(place, version.digest)
+        return place
+    except CheckpointError:
+        shutil.rmtree(place, ignore_errors=True)  # not there, or damaged since
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetching-") as temporary:
+        fetched = Path(temporary) / FOLDER
+        _download(version, fetched)
+        verify(fetched, version.digest)
+        try:
+            os.rename(fetched, place)
+        except OSError:  # another process was quicker
+            verify(place, version.digest)
+    return place
+
+
+def promote(version: Version, *, expected: Version | None, why: str) -> None:
+    """Make a version the champion.
+
+    Parameters
+    ----------
+    expected : the champion that it was compared with
+    why : in words, kept with the version
+
+    Raises
+    ------
+    RegistryError
+        If another version has become champion meanwhile.
+    """
+    champion = at_alias(version.name, CHAMPION)
+    if champion is not None and champion.version == version.version:
+        return
+    if (champion and champion.version) != (expected and expected.version):
+        now = f"version {champion.version}" if champion else "none"
+        raise RegistryError(
+            f"{version.uri} was compared with another champion than there is now, {now}: evaluate again"
+        )
+    client = MlflowClient()
+    client.set_registered_model_alias(version.name, CHAMPION, version.version)
+    annotate(version, {PROMOTED: why} | ({REPLACED: champion.version} if champion else {}))
+    if CHALLENGER in version.aliases:
+        client.delete_registered_model_alias(version.name, CHALLENGER)
+
+
+def annotate(version: Version, tags: dict[str, Any], section: str | None = None) -> None:
+    """Set tags of a version and replace the section `Evaluation` of its description."""
+    client = MlflowClient()
+    for key, value in tags.items():
+        client.set_model_version_tag(version.name, version.version, key, str(value))
+    if section is not None:
+        heading = "\n## Evaluation\n"
+        text = client.get_model_version(version.name, version.version).description or ""
+        text = f"{text.split(heading)[0].rstrip()}\n{heading}\n{section}\n"
+        client.update_model_version(version.name, version.version, description=text)
+
+
+def _download(version: Version, folder: Path) -> None:
+    """The files of a checkpoint and no others, whatever lies beside them."""
+    source = MlflowClient().get_model_version_download_uri(version.name, version.version)
+    there = {Path(f.path).name for f in get_artifact_repository(source).list_artifacts()}
+    if missing := {CARD, WEIGHTS} - there:
+        raise CheckpointError(
+            f"{version.uri} lacks {', '.join(sorted(missing))} at {source}: restore the artifacts, or "
+            "register the checkpoint again"
+        )
+    folder.mkdir()
+    for file in (CARD, WEIGHTS, *(f for f in OPTIONAL if f in there)):
+        download_artifacts(artifact_uri=f"{source.rstrip('/')}/{file}", dst_path=str(folder))
+
+
+def _mlmodel(card: Card, run: Run) -> str:
+    """What MLflow shows of a model: what goes in and out; no flavor that it could load by itself."""
+    axes = dict.fromkeys(card.channels.variables, 3) | dict.fromkeys(card.channels.statics, 2)
+    fields: list[ColSpec | TensorSpec] = [
+        TensorSpec(np.dtype("float32"), (-1,) * n, name) for name, n in axes.items()
+    ]
+    rain = TensorSpec(np.dtype("float32"), (-1, -1, -1, -1), "pr")
+    flavor = {"digest": card.digest, "weights": WEIGHTS, "card": CARD, "format": card.format}
+    said = {"in": "time, y, x", "fixed": "y, x", "out": "member, time, y, x"}
+    model = Model(
+        artifact_path=FOLDER,
+        run_id=run.id,
+        signature=ModelSignature(inputs=Schema(fields), outputs=Schema([rain])),
+        flavors={"stvd": flavor},
+        metadata={"axes": said, "factor": card.grid.factor},
+    )
+    return str(model.to_yaml())
+
+
+def _create(client: MlflowClient, name: str) -> None:
+    try:
+        client.create_registered_model(name, description="Checkpoints of an STVD for one use")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _search(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """The newest first."""
+    return sorted(client.search_model_versions(f"name = '{name}'"), key=lambda v: -int(v.version))
+
+
+def _aliases(client: MlflowClient, name: str) -> dict[str, str] | None:
+    """Version by alias; None where there is no such model."""
+    try:
+        found = client.get_registered_model(name).aliases
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return {alias: str(version) for alias, version in found.items()}
+
+
+def _version(found: ModelVersion, aliases: dict[str, str] | None = None) -> Version:
+    digest = str(found.tags.get(DIGEST, ""))
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise RegistryError(
+            f"{SCHEME}{found.name}/{found.version} has no tag {DIGEST}: register it with stvd"
+        )
+    mine = found.aliases
+    if aliases is not None:
+        mine = [alias for alias, version in aliases.items() if version == str(found.version)]
+    return Version(
+        name=found.name,
+        version=str(found.version),
+        digest=digest,
+        aliases=tuple(sorted(mine)),
+        promoted=found.tags.get(PROMOTED),
+        replaced=found.tags.get(REPLACED),
+    )
+
+
+def _there_is(client: MlflowClient, name: str) -> str:
+    """What the registry has, for an error."""
+    aliases = _aliases(client, name)
+    if aliases is None:
+        names = ", ".join(m.name for m in client.search_registered_models()) or "none"
+        return f"the models of {_server()} are {names}"
+    numbers = ", ".join(str(v.version) for v in reversed(_search(client, name))) or "none"
+    named = ", ".join(f"{a} ({v})" for a, v in sorted(aliases.items())) or "none"
+    return f"{name} has the versions {numbers} and the aliases {named}"
+
+
+def _server() -> str:
+    """The registry without a password that its address may hold."""
+    return re.sub(r"//[^/@]*@", "//", get_tracking_uri())
