@@ -5,13 +5,16 @@ from __future__ import annotations
 from stvd.checkpoint import Card
 
 
-def model_card(card: Card, description: str = "", validation: tuple[str, ...] = ()) -> str:
+def model_card(
+    card: Card, description: str = "", validation: tuple[str, ...] = (), *, text: str = ""
+) -> str:
     """What a model is, was trained on and serves, as far as its own card tells.
 
     Parameters
     ----------
     description : what it is for, in a sentence
     validation : records that were held out
+    text : what its authors wrote of it, in Markdown; it comes first
     """
     channels, grid, training = card.channels, card.grid, card.training
     parameters = training.get("parameters", {})
@@ -37,9 +40,10 @@ def model_card(card: Card, description: str = "", validation: tuple[str, ...] = 
         "digest": f"`{card.digest}`",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value != "")
-    return f"# {card.name}\n\n| | |\n| --- | --- |\n{table}\n"
+    head = text.rstrip() or f"# {card.name}"
+    return f"{head}\n\n| | |\n| --- | --- |\n{table}\n"
 
 
 def _span(values: tuple[float, float], units: str) -> str:
-    low, high = (f"{v:.4g}" for v in values)
+    low, high = (f"{v:,d}" if isinstance(v, int) else f"{v:.4g}" for v in values)
     return f"{low} {units}" if low == high else f"{low} to {high} {units}"

@@ -22,7 +22,7 @@ from stvd.source import Source
 from stvd.split import split
 from stvd.training import Progress
 from tasks.progress import reporting
-from tasks.registry import register
+from tasks.registry import README, register
 from tasks.tracking import Run, tracked
 
 log = logging.getLogger("stvd.training")
@@ -101,7 +101,9 @@ def register_checkpoint(folder: str, description: str) -> Trained:
         tags={"stvd.kind": "registration", "stvd.checkpoint": card.name},
     ) as run:
         run.record(card.training, "training.json")
-        version = register(run, Path(folder), model_card(card, description))
+        readme = Path(folder) / README
+        text = readme.read_text() if readme.is_file() else ""
+        version = register(run, Path(folder), model_card(card, description, text=text))
     return Trained(folder=folder, digest=card.digest, model=version.uri)
 
 
