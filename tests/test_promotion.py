@@ -79,5 +79,5 @@ def test_a_record_of_the_training_is_refused() -> None:
     card = SimpleNamespace(training={"events": ["gcm_jan"]})
     trained = SimpleNamespace(card=card, name="gcm", digest="d" * 64)
     require_held_out("gcm_demo", [trained])
-    with pytest.raises(LeakedRecord, match="gcm was trained on it|gcm_jan is no held-out record"):
+    with pytest.raises(LeakedRecord, match="gcm_jan is no held-out record: gcm"):
         require_held_out("gcm_jan", [trained])
