@@ -14,29 +14,25 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import get_tracking_uri
-from mlflow.types import ColSpec, Schema, TensorSpec
 from pydantic import BaseModel, ConfigDict
 
 from stvd.baselines.quantile_mapping import FILE as MAPPING
-from stvd.checkpoint import CARD, WEIGHTS, Card, CheckpointError, verify
-from tasks.tracking import Run
+from stvd.checkpoint import CARD, WEIGHTS, CheckpointError, verify
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 DIGEST = "stvd.digest"
 PROMOTED, REPLACED = "stvd.promoted", "stvd.replaced"
-FOLDER, README, MLMODEL = "checkpoint", "README.md", "MLmodel"
+FOLDER, README = "checkpoint", "README.md"
 OPTIONAL = (MAPPING, README)
 SCHEME = "models:/"
-_NAME = r"[A-Za-z0-9._-]+"
-_URI = re.compile(rf"{SCHEME}(?P<name>{_NAME})(@(?P<alias>{_NAME})|/(?P<version>\d+))")
+NAME = r"[A-Za-z0-9._-]+"
+_URI = re.compile(rf"{SCHEME}(?P<name>{NAME})(@(?P<alias>{NAME})|/(?P<version>\d+))")
 
 
 class RegistryError(ValueError):
@@ -102,7 +98,7 @@ def versions(name: str) -> list[Version]:
         If there is no such model.
     """
     client = MlflowClient()
-    aliases = _aliases(client, name) if re.fullmatch(_NAME, name) else None
+    aliases = _aliases(client, name) if re.fullmatch(NAME, name) else None
     if aliases is None:
         raise RegistryError(f"{name} is not in the registry: {_there_is(client, name)}")
     return [_version(v, aliases) for v in _search(client, name) if DIGEST in v.tags]
@@ -111,66 +107,6 @@ def versions(name: str) -> list[Version]:
 def at_alias(name: str, alias: str) -> Version | None:
     """The version of a model that has an alias, if one has."""
     return next((v for v in versions(name) if alias in v.aliases), None)
-
-
-def register(run: Run, folder: Path, text: str) -> Version:
-    """Keep a checkpoint with a run and register it as a version, which becomes the challenger.
-
-    A digest that is registered already stays the version that it is, with its aliases.
-
-    Parameters
-    ----------
-    folder : of the checkpoint
-    text : its card, in Markdown
-
-    Raises
-    ------
-    CheckpointError
-        If the folder holds no whole checkpoint of an STVD.
-    """
-    card = verify(folder, Card.read(folder).digest)
-    name = model_name(card)
-    for file in (CARD, WEIGHTS, MAPPING):
-        if (folder / file).exists():
-            run.file(folder / file, FOLDER)
-    run.text(text, f"{FOLDER}/{README}")
-    run.text(_mlmodel(card, run), f"{FOLDER}/{MLMODEL}")
-    run.tags({DIGEST: card.digest, "stvd.model": name})
-    client = MlflowClient()
-    _create(client, name)
-    known = versions(name)
-    same = [v for v in known if v.digest == card.digest]
-    if same and (same[0] != known[0] or same[0].aliases or same[0].promoted):
-        return same[0]
-    made = same[0].version if same else _add(client, name, card, run, text)
-    client.set_registered_model_alias(name, CHALLENGER, made)
-    return resolve(f"{SCHEME}{name}/{made}")
-
-
-def _add(client: MlflowClient, name: str, card: Card, run: Run, text: str) -> str:
-    made = client.create_model_version(
-        name,
-        source=run.folder_uri(FOLDER),
-        run_id=run.id,
-        tags={DIGEST: card.digest, "stvd.run_url": run.url},
-        description=text,
-    )
-    return str(made.version)
-
-
-def model_name(card: Card) -> str:
-    """The registered model that versions of a checkpoint belong to.
-
-    Raises
-    ------
-    RegistryError
-        If the name of the checkpoint does not fit an address.
-    """
-    if not re.fullmatch(_NAME, card.name):
-        raise RegistryError(
-            f"{card.name!r} cannot be registered: name it with letters, digits, . _ -"
-        )
-    return f"stvd-{card.name}"
 
 
 def fetch(version: Version, folder: Path) -> Path:
@@ -255,33 +191,6 @@ def _download(version: Version, folder: Path) -> None:
     folder.mkdir()
     for file in (CARD, WEIGHTS, *(f for f in OPTIONAL if f in there)):
         download_artifacts(artifact_uri=f"{source.rstrip('/')}/{file}", dst_path=str(folder))
-
-
-def _mlmodel(card: Card, run: Run) -> str:
-    """What MLflow shows of a model: what goes in and out; no flavor that it could load by itself."""
-    axes = dict.fromkeys(card.channels.variables, 3) | dict.fromkeys(card.channels.statics, 2)
-    fields: list[ColSpec | TensorSpec] = [
-        TensorSpec(np.dtype("float32"), (-1,) * n, name) for name, n in axes.items()
-    ]
-    rain = TensorSpec(np.dtype("float32"), (-1, -1, -1, -1), "pr")
-    flavor = {"digest": card.digest, "weights": WEIGHTS, "card": CARD, "format": card.format}
-    said = {"in": "time, y, x", "fixed": "y, x", "out": "member, time, y, x"}
-    model = Model(
-        artifact_path=FOLDER,
-        run_id=run.id,
-        signature=ModelSignature(inputs=Schema(fields), outputs=Schema([rain])),
-        flavors={"stvd": flavor},
-        metadata={"axes": said, "factor": card.grid.factor},
-    )
-    return str(model.to_yaml())
-
-
-def _create(client: MlflowClient, name: str) -> None:
-    try:
-        client.create_registered_model(name, description="Checkpoints of an STVD for one use")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
 
 
 def _search(client: MlflowClient, name: str) -> list[ModelVersion]:

@@ -22,7 +22,8 @@ from stvd.source import Source
 from stvd.split import split
 from stvd.training import Progress
 from tasks.progress import reporting
-from tasks.registry import README, register
+from tasks.registration import register
+from tasks.registry import README
 from tasks.tracking import Run, tracked
 
 log = logging.getLogger("stvd.training")

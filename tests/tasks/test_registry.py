@@ -13,6 +13,7 @@ from mlflow.models import Model
 
 from stvd.checkpoint import Card, Checkpoint, CheckpointError
 from stvd.model_card import model_card
+from tasks.registration import register
 from tasks.registry import (
     CHALLENGER,
     CHAMPION,
@@ -22,7 +23,6 @@ from tasks.registry import (
     at_alias,
     fetch,
     promote,
-    register,
     resolve,
     versions,
 )
