@@ -47,11 +47,6 @@ def register(run: Run, folder: Path, text: str) -> Version:
     """
     card = verify(folder, Card.read(folder).digest)
     name = model_name(card)
-    for file in (CARD, WEIGHTS, MAPPING):
-        if (folder / file).exists():
-            run.file(folder / file, FOLDER)
-    run.text(text, f"{FOLDER}/{README}")
-    run.text(_mlmodel(card, run), f"{FOLDER}/{MLMODEL}")
     run.tags({DIGEST: card.digest, "stvd.model": name})
     client = MlflowClient()
     _create(client, name)
@@ -59,15 +54,22 @@ def register(run: Run, folder: Path, text: str) -> Version:
     same = [v for v in known if v.digest == card.digest]
     if same and (same[0] != known[0] or same[0].aliases or same[0].promoted):
         return same[0]
-    made = same[0].version if same else _add(client, name, card, run, text)
+    made = same[0].version if same else _add(client, card, run, folder, text)
     client.set_registered_model_alias(name, CHALLENGER, made)
     return resolve(f"{SCHEME}{name}/{made}")
 
 
-def _add(client: MlflowClient, name: str, card: Card, run: Run, text: str) -> str:
+def _add(client: MlflowClient, card: Card, run: Run, folder: Path, text: str) -> str:
+    """A new version, in a place that no other checkpoint of the run will take."""
+    place = f"{FOLDER}/{card.digest[:12]}"
+    for file in (CARD, WEIGHTS, MAPPING):
+        if (folder / file).exists():
+            run.file(folder / file, place)
+    run.text(text, f"{place}/{README}")
+    run.text(_mlmodel(card, run, place), f"{place}/{MLMODEL}")
     made = client.create_model_version(
-        name,
-        source=run.folder_uri(FOLDER),
+        model_name(card),
+        source=run.folder_uri(place),
         run_id=run.id,
         tags={DIGEST: card.digest, "stvd.run_url": run.url},
         description=text,
@@ -90,7 +92,7 @@ def model_name(card: Card) -> str:
     return f"stvd-{card.name}"
 
 
-def _mlmodel(card: Card, run: Run) -> str:
+def _mlmodel(card: Card, run: Run, place: str) -> str:
     """What MLflow shows of a model: what goes in and out; no flavor that it could load by itself."""
     axes = dict.fromkeys(card.channels.variables, 3) | dict.fromkeys(card.channels.statics, 2)
     fields: list[ColSpec | TensorSpec] = [
@@ -100,7 +102,7 @@ def _mlmodel(card: Card, run: Run) -> str:
     flavor = {"digest": card.digest, "weights": WEIGHTS, "card": CARD, "format": card.format}
     said = {"in": "time, y, x", "fixed": "y, x", "out": "member, time, y, x"}
     model = Model(
-        artifact_path=FOLDER,
+        artifact_path=place,
         run_id=run.id,
         signature=ModelSignature(inputs=Schema(fields), outputs=Schema([rain])),
         flavors={"stvd": flavor},

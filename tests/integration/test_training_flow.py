@@ -46,7 +46,8 @@ def test_a_recipe_becomes_a_checkpoint_that_can_be_used(recipe: Path, tmp_path: 
     assert {"system/cpu_utilization_percentage", "system/disk_usage_percentage"} <= {
         *run.data.metrics
     }
-    kept = {f.path for f in client.list_artifacts(run.info.run_id, "checkpoint")}
+    place = f"checkpoint/{checkpoint.digest[:12]}"
+    kept = {f.path for f in client.list_artifacts(run.info.run_id, place)}
     files = (
         "MLmodel",
         "README.md",
@@ -54,7 +55,7 @@ def test_a_recipe_becomes_a_checkpoint_that_can_be_used(recipe: Path, tmp_path: 
         "model.safetensors",
         "quantile_mapping.json",
     )
-    assert kept == {f"checkpoint/{file}" for file in files}
+    assert kept == {f"{place}/{file}" for file in files}
     samples = {f.path for f in client.list_artifacts(run.info.run_id, "samples")}
     assert {"samples/members.png", "samples/spectra.png"} <= samples
     split = {

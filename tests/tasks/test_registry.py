@@ -61,6 +61,12 @@ def registered(folder: Path) -> Version:
         return register(run, folder, model_card(card, "rain of a test"))
 
 
+def kept(version: Version) -> Path:
+    """Where the registry has the files of a version."""
+    source = MlflowClient().get_model_version(version.name, version.version).source
+    return Path(source.removeprefix("file://"))
+
+
 @pytest.fixture
 def model(
     store: Path, tiny_checkpoint: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -77,9 +83,9 @@ def test_a_checkpoint_is_registered_once_and_challenges(model: Path) -> None:
     assert version.aliases == (CHALLENGER,)
     assert registered(model) == version
     assert versions(version.name) == [version]
-    kept = MlflowClient().get_model_version(version.name, "1")
-    assert "rain of a test" in kept.description
-    assert card.digest in kept.description
+    said = MlflowClient().get_model_version(version.name, "1").description
+    assert "rain of a test" in said
+    assert card.digest in said
 
 
 def test_a_version_has_a_signature_and_nothing_to_unpickle(model: Path) -> None:
@@ -113,36 +119,41 @@ def test_what_was_damaged_since_is_fetched_again(model: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "checkpoint.json"])
-def test_files_altered_in_the_registry_are_refused(
-    file: str, store: Path, model: Path, tmp_path: Path, tiny_checkpoint: Path
-) -> None:
+def test_files_altered_in_the_registry_are_refused(file: str, model: Path, tmp_path: Path) -> None:
     version = registered(renamed(model, f"altered_{file}", tmp_path / "named"))
-    run = MlflowClient().get_model_version(version.name, "1").run_id
-    kept = store / "mlartifacts" / run / "artifacts" / "checkpoint"
-    (kept / "evil.pkl").write_bytes(b"cos\nsystem\n")
+    (kept(version) / "evil.pkl").write_bytes(b"cos\nsystem\n")
     assert not (fetch(version, tmp_path / "before") / "evil.pkl").exists()
-    data = bytearray((kept / file).read_bytes())
+    data = bytearray((kept(version) / file).read_bytes())
     data[len(data) // 2] ^= 1
-    (kept / file).write_bytes(bytes(data))
+    (kept(version) / file).write_bytes(bytes(data))
     with pytest.raises(CheckpointError, match=file.split(".")[0]):
         fetch(version, tmp_path / "after")
     assert not list((tmp_path / "after").rglob("*.safetensors"))
-    (kept / file).unlink()
+    (kept(version) / file).unlink()
     with pytest.raises(CheckpointError, match=f"lacks {file}"):
         fetch(version, tmp_path / "after")
 
 
 def test_another_checkpoint_in_the_place_of_a_version_is_refused(
-    store: Path, model: Path, tmp_path: Path
+    model: Path, tmp_path: Path
 ) -> None:
     version = registered(model)
     other = retrained(model, tmp_path / "other")  # whole in itself, and not what was registered
-    run = MlflowClient().get_model_version(version.name, "1").run_id
-    shutil.copytree(
-        other, store / "mlartifacts" / run / "artifacts" / "checkpoint", dirs_exist_ok=True
-    )
+    shutil.copytree(other, kept(version), dirs_exist_ok=True)
     with pytest.raises(CheckpointError, match=f"{version.digest[:12]}… is wanted"):
         fetch(version, tmp_path / "models")
+
+
+def test_a_run_that_trains_anew_leaves_its_earlier_version_alone(
+    model: Path, tmp_path: Path
+) -> None:
+    found = []
+    for folder in (model, retrained(model, tmp_path / "anew")):
+        with tracked("training", "same", key="same recipe, same folder") as run:
+            found.append(register(run, folder, "a card"))
+    first, second = (fetch(version, tmp_path / "models") for version in found)
+    assert Checkpoint.load(first).digest == Card.read(model).digest
+    assert Checkpoint.load(second).digest != Checkpoint.load(first).digest
 
 
 def test_champions_follow_each_other_and_can_come_back(model: Path, tmp_path: Path) -> None:
@@ -174,11 +185,11 @@ def test_an_evaluation_is_written_beside_the_card_once(model: Path) -> None:
     version = registered(model)
     for said in ("refused", "promoted"):
         annotate(version, {"stvd.verdict": said}, f"It was {said}.")
-    kept = MlflowClient().get_model_version(version.name, version.version)
-    assert kept.tags["stvd.verdict"] == "promoted"
-    assert "rain of a test" in kept.description
-    assert kept.description.endswith("## Evaluation\n\nIt was promoted.\n")
-    assert "refused" not in kept.description
+    found = MlflowClient().get_model_version(version.name, version.version)
+    assert found.tags["stvd.verdict"] == "promoted"
+    assert "rain of a test" in found.description
+    assert found.description.endswith("## Evaluation\n\nIt was promoted.\n")
+    assert "refused" not in found.description
 
 
 @pytest.mark.parametrize(
