@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from stvd.checkpoint import CARD, WEIGHTS, Card, verify
 from tasks.registry import (
     CHALLENGER,
     DIGEST,
+    FILES,
     FOLDER,
     NAME,
     README,
@@ -23,6 +26,7 @@ from tasks.registry import (
     RegistryError,
     Version,
     resolve,
+    sha256_of,
     versions,
 )
 from tasks.tracking import Run
@@ -62,16 +66,18 @@ def register(run: Run, folder: Path, text: str) -> Version:
 def _add(client: MlflowClient, card: Card, run: Run, folder: Path, text: str) -> str:
     """A new version, in a place that no other checkpoint of the run will take."""
     place = f"{FOLDER}/{card.digest[:12]}"
+    files = {README: hashlib.sha256(text.encode()).hexdigest()}
     for file in (CARD, WEIGHTS, MAPPING):
-        if (folder / file).exists():
+        if sha256 := sha256_of(folder / file):
             run.file(folder / file, place)
+            files[file] = sha256
     run.text(text, f"{place}/{README}")
     run.text(_mlmodel(card, run, place), f"{place}/{MLMODEL}")
     made = client.create_model_version(
         model_name(card),
         source=run.folder_uri(place),
         run_id=run.id,
-        tags={DIGEST: card.digest, "stvd.run_url": run.url},
+        tags={DIGEST: card.digest, FILES: json.dumps(files), "stvd.run_url": run.url},
         description=text,
     )
     return str(made.version)

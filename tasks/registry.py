@@ -7,6 +7,7 @@ fetched, and they are compared with the digest before anybody loads them.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -18,20 +19,19 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import get_tracking_uri
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from stvd.baselines.quantile_mapping import FILE as MAPPING
 from stvd.checkpoint import CARD, WEIGHTS, CheckpointError, verify
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-DIGEST = "stvd.digest"
+DIGEST, FILES = "stvd.digest", "stvd.files"
 PROMOTED, REPLACED = "stvd.promoted", "stvd.replaced"
 FOLDER, README = "checkpoint", "README.md"
-OPTIONAL = (MAPPING, README)
+KEPT = (CARD, WEIGHTS, MAPPING, README)
 SCHEME = "models:/"
-NAME = r"[A-Za-z0-9._-]+"
+NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _URI = re.compile(rf"{SCHEME}(?P<name>{NAME})(@(?P<alias>{NAME})|/(?P<version>\d+))")
 
 
@@ -44,6 +44,8 @@ class Version(BaseModel):
 
     Parameters
     ----------
+    digest : of the checkpoint
+    files : SHA-256 of each of its files
     aliases : that point at it
     promoted : why it became champion, where it did
     replaced : the version that was champion before it, where it became champion
@@ -54,6 +56,7 @@ class Version(BaseModel):
     name: str
     version: str
     digest: str
+    files: dict[str, str]
     aliases: tuple[str, ...] = ()
     promoted: str | None = None
     replaced: str | None = None
@@ -123,20 +126,49 @@ def fetch(version: Version, folder: Path) -> Path:
     """
     place = folder / version.name / version.digest
     try:
-        verify(place, version.digest)
+        _check(place, version)
         return place
     except CheckpointError:
         shutil.rmtree(place, ignore_errors=True)  # not there, or damaged since
     place.parent.mkdir(parents=True, exist_ok=True)
+    source = MlflowClient().get_model_version_download_uri(version.name, version.version)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetching-") as temporary:
         fetched = Path(temporary) / FOLDER
-        _download(version, fetched)
-        verify(fetched, version.digest)
+        fetched.mkdir()
+        for file in version.files:  # and no others, whatever lies beside them
+            _download(f"{source.rstrip('/')}/{file}", fetched, version)
+        _check(fetched, version)
         try:
             os.rename(fetched, place)
         except OSError:  # another process was quicker
-            verify(place, version.digest)
+            _check(place, version)
     return place
+
+
+def _check(folder: Path, version: Version) -> None:
+    """Raise `CheckpointError` unless a folder holds what was registered, byte for byte."""
+    for file, sha256 in version.files.items():
+        if sha256_of(folder / file) != sha256:
+            raise CheckpointError(
+                f"{file} of {version.uri} is not the file that was registered: restore the artifacts, "
+                "or register the checkpoint again"
+            )
+    verify(folder, version.digest)
+
+
+def _download(uri: str, folder: Path, version: Version) -> None:
+    try:
+        download_artifacts(artifact_uri=uri, dst_path=str(folder))
+    except (OSError, MlflowException) as error:
+        raise CheckpointError(f"{version.uri} cannot be fetched from {uri}: {error}") from error
+
+
+def sha256_of(path: Path) -> str | None:
+    """Digest of a file; None where there is none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def promote(version: Version, *, expected: Version | None, why: str) -> None:
@@ -179,20 +211,6 @@ def annotate(version: Version, tags: dict[str, Any], section: str | None = None)
         client.update_model_version(version.name, version.version, description=text)
 
 
-def _download(version: Version, folder: Path) -> None:
-    """The files of a checkpoint and no others, whatever lies beside them."""
-    source = MlflowClient().get_model_version_download_uri(version.name, version.version)
-    there = {Path(f.path).name for f in get_artifact_repository(source).list_artifacts()}
-    if missing := {CARD, WEIGHTS} - there:
-        raise CheckpointError(
-            f"{version.uri} lacks {', '.join(sorted(missing))} at {source}: restore the artifacts, or "
-            "register the checkpoint again"
-        )
-    folder.mkdir()
-    for file in (CARD, WEIGHTS, *(f for f in OPTIONAL if f in there)):
-        download_artifacts(artifact_uri=f"{source.rstrip('/')}/{file}", dst_path=str(folder))
-
-
 def _search(client: MlflowClient, name: str) -> list[ModelVersion]:
     """The newest first."""
     return sorted(client.search_model_versions(f"name = '{name}'"), key=lambda v: -int(v.version))
@@ -211,9 +229,15 @@ def _aliases(client: MlflowClient, name: str) -> dict[str, str] | None:
 
 def _version(found: ModelVersion, aliases: dict[str, str] | None = None) -> Version:
     digest = str(found.tags.get(DIGEST, ""))
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+    try:
+        files = TypeAdapter(dict[str, str]).validate_json(found.tags.get(FILES, "{}"))
+    except ValidationError:
+        files = {}
+    known = re.fullmatch(r"[0-9a-f]{64}", digest) and {CARD, WEIGHTS} <= {*files} <= {*KEPT}
+    if not known:
         raise RegistryError(
-            f"{SCHEME}{found.name}/{found.version} has no tag {DIGEST}: register it with stvd"
+            f"{SCHEME}{found.name}/{found.version} has no tags {DIGEST} and {FILES} of a checkpoint: "
+            "register it with stvd"
         )
     mine = found.aliases
     if aliases is not None:
@@ -222,6 +246,7 @@ def _version(found: ModelVersion, aliases: dict[str, str] | None = None) -> Vers
         name=found.name,
         version=str(found.version),
         digest=digest,
+        files=files,
         aliases=tuple(sorted(mine)),
         promoted=found.tags.get(PROMOTED),
         replaced=found.tags.get(REPLACED),
