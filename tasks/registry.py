@@ -104,7 +104,7 @@ def versions(name: str) -> list[Version]:
     aliases = _aliases(client, name) if re.fullmatch(NAME, name) else None
     if aliases is None:
         raise RegistryError(f"{name} is not in the registry: {_there_is(client, name)}")
-    return [_version(v, aliases) for v in _search(client, name) if DIGEST in v.tags]
+    return [_version(v, aliases) for v in _search(client, name) if {DIGEST, FILES} <= {*v.tags}]
 
 
 def at_alias(name: str, alias: str) -> Version | None:
@@ -184,19 +184,20 @@ def promote(version: Version, *, expected: Version | None, why: str) -> None:
     RegistryError
         If another version has become champion meanwhile.
     """
-    champion = at_alias(version.name, CHAMPION)
-    if champion is not None and champion.version == version.version:
-        return
-    if (champion and champion.version) != (expected and expected.version):
-        now = f"version {champion.version}" if champion else "none"
-        raise RegistryError(
-            f"{version.uri} was compared with another champion than there is now, {now}: evaluate again"
-        )
-    client = MlflowClient()
-    client.set_registered_model_alias(version.name, CHAMPION, version.version)
-    annotate(version, {PROMOTED: why} | ({REPLACED: champion.version} if champion else {}))
-    if CHALLENGER in version.aliases:
-        client.delete_registered_model_alias(version.name, CHALLENGER)
+    client, name = MlflowClient(), version.name
+    champion = at_alias(name, CHAMPION)
+    if champion is None or champion.version != version.version:
+        if (champion and champion.version) != (expected and expected.version):
+            now = f"version {champion.version}" if champion else "none"
+            raise RegistryError(
+                f"{version.uri} was compared with another champion than there is now, {now}: "
+                "evaluate again"
+            )
+        annotate(version, {PROMOTED: why} | ({REPLACED: champion.version} if champion else {}))
+        client.set_registered_model_alias(name, CHAMPION, version.version)
+    challenger = at_alias(name, CHALLENGER)
+    if challenger is not None and challenger.version == version.version:
+        client.delete_registered_model_alias(name, CHALLENGER)
 
 
 def annotate(version: Version, tags: dict[str, Any], section: str | None = None) -> None:
