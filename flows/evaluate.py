@@ -16,12 +16,12 @@ from tasks.promotion import Scoring, contenders, decide, score
 
 @flow(name="evaluate", flow_run_name="{model}")
 def evaluate(
-    data: list[str],
+    data: Annotated[list[str], Field(min_length=1)],
     model: str = "stvd-gcm",
     frames: str | None = None,
     members: Annotated[int, Field(ge=2, le=1000)] = 10,
     seed: Seed = 0,
-    steps: Steps = 10,
+    steps: Steps = 8,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
     dry_run: bool = False,

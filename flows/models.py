@@ -57,7 +57,7 @@ def evaluate(
     frames: Annotated[str | None, typer.Option(help="Frames to score, e.g. 0:40.")] = None,
     members: Members = 10,
     seed: Seed = 0,
-    steps: Steps = 10,
+    steps: Steps = 8,
     solver: Solver = "dpmpp2m",
     conserve: Conserve = True,
     dry_run: Annotated[
