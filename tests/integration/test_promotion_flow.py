@@ -1,10 +1,9 @@
 """From a challenger to a champion to a product, on real servers.
 
 The truth of the held-out record is a draw of one of the models: that one is calibrated and cannot be
-beaten, the other one has too large a spread.
+beaten; the others expect other rain.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,30 +37,31 @@ def held_out(later_record: Path, tiny_checkpoint: Path, tmp_path_factory: Any) -
     return path
 
 
-@pytest.fixture(scope="module")
-def worse(tiny_checkpoint: Path, tmp_path_factory: Any) -> Path:
-    """The tiny model with a louder denoiser."""
-    old = Checkpoint.load(tiny_checkpoint)
+def shifted(checkpoint: Path, by: float, folder: Path) -> str:
+    """The same model with another mean, in units of the transform."""
+    old = Checkpoint.load(checkpoint)
     with torch.no_grad():
-        for parameter in old.network.denoiser.parameters():
-            parameter.mul_(0.7)
-    folder = tmp_path_factory.mktemp("checkpoints") / "worse"
-    Checkpoint.create("tiny", old.network, old.channels, old.card.grid, {}, folder)
-    return folder
+        old.network.mean.out.bias.add_(by)
+    Checkpoint.create(old.name, old.network, old.channels, old.card.grid, {}, folder)
+    return str(folder)
 
 
 @pytest.fixture(scope="module")
 def history(
-    held_out: Path, worse: Path, tiny_checkpoint: Path, prefect_server: None, mlflow_server: str
+    held_out: Path,
+    tiny_checkpoint: Path,
+    tmp_path_factory: Any,
+    prefect_server: None,
+    mlflow_server: str,
 ) -> dict[str, Any]:
     """What an operator does, in order."""
     from flows.evaluate import evaluate
     from flows.promote import promote
     from flows.register import register
 
-    data = [str(held_out)]
+    data, folder = [str(held_out)], tmp_path_factory.mktemp("checkpoints")
     done: dict[str, Any] = {}
-    done["first"] = register(checkpoint=str(worse), description="the first one")
+    done["first"] = register(checkpoint=shifted(tiny_checkpoint, 1.0, folder / "first"))
     done["promoted"] = promote(version=f"models:/{MODEL}@challenger", reason="there is no other")
     done["second"] = register(checkpoint=str(tiny_checkpoint))
     done["trial"] = evaluate(data=data, dry_run=True, **SCORED)
@@ -69,15 +69,7 @@ def history(
     done["passed"] = evaluate(data=data, **SCORED)
     done["champion"] = champion()
     done["nobody"] = evaluate(data=data, **SCORED)
-    third = worse.parent / "third"
-    shutil.copytree(worse, third)
-    card = Card.read(third)
-    louder = Checkpoint.load(third)
-    with torch.no_grad():
-        for parameter in louder.network.denoiser.parameters():
-            parameter.mul_(0.9)
-    Checkpoint.create("tiny", louder.network, card.channels, card.grid, {}, third)
-    done["third"] = register(checkpoint=str(third))
+    register(checkpoint=shifted(tiny_checkpoint, 0.5, folder / "third"))
     done["refused"] = evaluate(data=data, **SCORED)
     return done
 
