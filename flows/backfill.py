@@ -35,7 +35,8 @@ def backfill(
     Args:
         source: Coarse record, by its name in the catalog, or the path of a data file.
         product: Name or URI of the product. Left empty, the name of the source.
-        checkpoint: Name or folder of the model. Left empty, the one that suits the source best.
+        checkpoint: Name or folder of the model, or models:/NAME@ALIAS of the registry. Left empty,
+            the one that suits the source best.
         members: Size of the ensemble.
         seed: Of the noise. Another seed is another ensemble, so another product.
         steps: Network calls a sample.

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.markup import escape
 
+from flows.models import app as models
 from flows.options import (
     CellFrames,
     CheckpointName,
@@ -39,7 +32,8 @@ from flows.options import (
     production_options,
 )
 from flows.settings import Settings
-from flows.stack import reap
+from flows.terminal import console, state
+from flows.terminal import told as _told
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,8 +44,7 @@ app = typer.Typer(
     "Start with `stvd demo`; then `stvd info` lists the records you can use and `stvd products` "
     "what has been made. Every command has examples: `stvd backfill --help`.",
 )
-console = Console(highlight=False)
-state = {"verbose": False}
+app.add_typer(models, name="models")
 
 
 @app.callback()
@@ -450,31 +443,3 @@ def info(
 
 def _addresses(running: Any) -> str:
     return f"Prefect  {running.prefect_url}\nMLflow   {running.mlflow_url}"
-
-
-@contextmanager
-def _told(*, quiet: bool = True) -> Iterator[None]:
-    """Tell of the work as it goes, and of an error in a sentence instead of a traceback."""
-    if quiet and not state["verbose"]:  # our own lines say enough
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    # 0 / 0 of cells where it never rained is meant to be missing.
-    warnings.filterwarnings("ignore", "invalid value encountered in divide", RuntimeWarning)
-    reap()  # a server that a killed run left behind holds its database
-    handler: logging.Handler = logging.StreamHandler(sys.stdout)
-    if console.is_terminal:
-        handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
-    logger = logging.getLogger("stvd")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print("Stopped")
-        raise typer.Exit(130) from None
-    except Exception as error:
-        if state["verbose"]:
-            raise
-        console.print(f"[red]{type(error).__name__}[/red] {escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(1) from None
-    finally:
-        logger.removeHandler(handler)

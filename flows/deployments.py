@@ -20,7 +20,9 @@ from prefect.workers.process import ProcessWorker
 from flows.backfill import backfill
 from flows.diagnose import diagnose
 from flows.downscale import downscale
+from flows.evaluate import evaluate
 from flows.nightly import nightly
+from flows.promote import promote
 from flows.train import train
 
 POOL = "stvd"
@@ -35,6 +37,8 @@ FLOWS: dict[Flow[..., Any], dict[str, Any]] = {
     downscale: {"concurrency_limit": 1},
     diagnose: {},
     train: {"concurrency_limit": 1},
+    evaluate: {"concurrency_limit": 1},
+    promote: {},
 }
 
 

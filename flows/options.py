@@ -15,7 +15,10 @@ ProductName = Annotated[
 ]
 CheckpointName = Annotated[
     str | None,
-    typer.Option("--checkpoint", help="Name or folder of the model. [default: the best that fits]"),
+    typer.Option(
+        "--checkpoint",
+        help="Name or folder of the model, or models:/NAME@ALIAS. [default: the best that fits]",
+    ),
 ]
 Members = Annotated[int, typer.Option(min=1, help="Size of the ensemble.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the noise: another seed, another ensemble.")]

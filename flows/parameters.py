@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -39,10 +40,12 @@ def production(
     """What a flow's parameters and the settings of this process together mean."""
     settings = settings or Settings()
     record = find_source(source, settings)
+    folder, model_version = find_checkpoint(checkpoint, record, settings)
     return Production(
         product=settings.product_uri(product or record.name),
         source=record,
-        checkpoint=find_checkpoint(checkpoint, record, settings),
+        checkpoint=str(folder),
+        model_version=model_version,
         members=members,
         seed=seed,
         solver=solver,
@@ -62,8 +65,29 @@ def find_source(reference: str, settings: Settings) -> Source:
     return Source.find(reference, settings.catalog, settings.data_root)
 
 
-def find_checkpoint(checkpoint: str | None, source: Source, settings: Settings) -> str:
-    """The folder of a checkpoint by name or path; left out, the one that suits the source best."""
-    if checkpoint is not None:
-        return checkpoint if "/" in checkpoint else str(settings.checkpoints / checkpoint)
-    return str(checkpoint_for(source, settings.checkpoints))
+def find_checkpoint(
+    checkpoint: str | None, source: Source, settings: Settings
+) -> tuple[Path, str | None]:
+    """As `locate_checkpoint`; left out, the checkpoint that suits the source best."""
+    if checkpoint is None:
+        return checkpoint_for(source, settings.checkpoints), None
+    return locate_checkpoint(checkpoint, settings)
+
+
+def locate_checkpoint(checkpoint: str, settings: Settings) -> tuple[Path, str | None]:
+    """The folder of a checkpoint, and the registered version that it is, if it is one.
+
+    Parameters
+    ----------
+    checkpoint : a name among those of the project, a folder, or an address in the registry,
+        `models:/NAME@ALIAS` or `models:/NAME/NUMBER`, which is fetched and compared with its digest
+    """
+    if checkpoint.startswith("models:/"):
+        from tasks.registry import fetch, resolve  # MLflow takes seconds to import
+
+        version = resolve(checkpoint)
+        return fetch(version, settings.models), version.uri
+    named = settings.checkpoints / checkpoint
+    if "/" in checkpoint or (not named.exists() and Path(checkpoint).exists()):
+        return Path(checkpoint), None
+    return named, None

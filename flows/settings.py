@@ -75,6 +75,11 @@ class Settings(BaseSettings):
         """Where MLflow artifacts go while no server is named."""
         return self.home / "mlartifacts"
 
+    @property
+    def models(self) -> Path:
+        """Where checkpoints of the registry are kept once they are fetched."""
+        return self.home / "models"
+
     def product_uri(self, product: str) -> str:
         """The URI of a product: itself if it is a path or URI, else its place under `products`."""
         if "/" in product:
@@ -112,6 +117,7 @@ class Settings(BaseSettings):
             "MLFLOW_LOGGING_LEVEL": "WARNING",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         if self.prefect_api_url:

@@ -233,6 +233,7 @@ def provenance(
     return {
         "source": production.source.name,
         "model": card.name,
+        "model_version": production.model_version,
         "model_digest": card.digest,
         "input_digest": parts["input"],
         "input_frames": [parts["reads"].start, parts["reads"].stop],

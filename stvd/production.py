@@ -27,6 +27,7 @@ class Production(BaseModel):
     product : URI of the product, a folder or `s3://bucket/prefix`
     source : the coarse record
     checkpoint : folder of the model
+    model_version : `models:/name/version` where the model comes from a registry
     members : of the ensemble
     seed : of the noise
     solver, steps, conserve : how a sample is drawn (`stvd.sampling.SamplerConfig`)
@@ -46,6 +47,7 @@ class Production(BaseModel):
     product: str
     source: Source
     checkpoint: str
+    model_version: str | None = None
     members: int = Field(4, ge=1, le=1000)
     seed: int = Field(0, ge=0)
     solver: Literal["dpmpp2m", "ddim"] = "dpmpp2m"

@@ -84,11 +84,20 @@ def _answers(url: str) -> bool:
 @pytest.fixture(scope="session")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corner of the demo's record: 4 x 8 coarse cells, 32 x 64 fine ones, 20 frames."""
-    path = tmp_path_factory.mktemp("data") / "corner.nc"
+    return _corner(tmp_path_factory.mktemp("data") / "corner.nc", range(20))
+
+
+@pytest.fixture(scope="session")
+def later_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same corner in the 20 frames after."""
+    return _corner(tmp_path_factory.mktemp("data") / "later.nc", range(20, 40))
+
+
+def _corner(path: Path, frames: range) -> Path:
     with xr.open_dataset(ROOT / "data" / "demo_gcm.nc", decode_times=False) as whole:
         names = ["pr", "orog", "land_fraction", "pr_coarse", "prw", "time_bnds"]
         part = whole[names].isel(
-            time=slice(0, 20),
+            time=slice(frames.start, frames.stop),
             lat_c=slice(4, 8),
             lon_c=slice(4, 12),
             lat=slice(32, 64),
