@@ -13,6 +13,7 @@ from stvd.generate import Outcome, examine, produce
 from stvd.partition import Partition
 from stvd.product import Product
 from stvd.production import Production
+from tasks.announcement import announce
 from tasks.progress import reporting
 from tasks.retry import PATIENTLY
 from tasks.tracking import tracked
@@ -39,13 +40,15 @@ def generate(production: Production, partition: str, replace: bool) -> Outcome:
     with reporting(
         f"sampling {when}, members {cell.members.start}–{cell.members.stop - 1}"
     ) as report:
-        return produce(
+        outcome = produce(
             production,
             cell,
             replace=replace,
             origin={"prefect_flow_run": str(flow_run.id or "")},
             progress=report,
         )
+    announce(outcome)
+    return outcome
 
 
 @task(name="record", **PATIENTLY)
