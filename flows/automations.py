@@ -7,7 +7,7 @@ Each is an automation whose name begins with `stvd: `. With a webhook (`STVD_ALE
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.blocks.webhook import Webhook
@@ -64,9 +64,8 @@ def _on_state(states: list[str], what: str, webhook: UUID | None) -> AutomationC
     )
 
 
-def zombie() -> AutomationCore:
+def zombie(patience: timedelta = timedelta(seconds=MISSED * HEARTBEAT_SECONDS)) -> AutomationCore:
     """A run whose heart has stopped is marked as crashed: its machine, worker or process is gone."""
-    patience = timedelta(seconds=MISSED * HEARTBEAT_SECONDS)
     beat = "prefect.flow-run.heartbeat"
     return AutomationCore(
         name=PREFIX + "a run is dead",
@@ -96,7 +95,7 @@ def stale(product: str, within: timedelta, webhook: UUID | None = None) -> Autom
     """
     text = f'"stvd: no new partition in {product} for {within}"'
     return AutomationCore(
-        name=f"{PREFIX}{product} does not grow",
+        name=_stale_name(product),
         description=f"Tells that no partition of {product} was published for {within}.",
         trigger=EventTrigger(
             after={WATCHED, PUBLISHED},
@@ -120,10 +119,11 @@ def register(settings: Settings) -> list[str]:
     webhook = None
     if settings.alert_url:
         url = settings.alert_url.get_secret_value()
-        webhook = Webhook(url=url).save(WEBHOOK, overwrite=True)
+        webhook = cast(UUID, Webhook(url=url).save(WEBHOOK, overwrite=True))
     with get_client(sync_client=True) as client:
         there = {a.name: a for a in client.read_automations() if a.name.startswith(PREFIX)}
         wanted = automations(settings, webhook)
+        changed = set()
         for automation in wanted:
             old = there.pop(automation.name, None)
             if old is None:
@@ -132,17 +132,23 @@ def register(settings: Settings) -> list[str]:
                 client.update_automation(old.id, automation)
             else:
                 continue
-            if automation.trigger.after == {WATCHED, PUBLISHED}:
-                _watch(client, automation)
+            changed.add(automation.name)
+        for product in settings.fresh_hours:
+            if _stale_name(product) in changed:
+                _watch(client, product)
         for old in there.values():
             client.delete_automation(old.id)
     return [automation.name for automation in wanted]
 
 
-def _watch(client: SyncPrefectClient, automation: AutomationCore) -> None:
+def _watch(client: SyncPrefectClient, product: str) -> None:
     """Start the clock of a product that may never have been published."""
-    event = Event(event=WATCHED, resource=Resource(automation.trigger.match.model_dump()))
+    event = Event(event=WATCHED, resource=Resource(resource(product)))
     client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
+
+
+def _stale_name(product: str) -> str:
+    return f"{PREFIX}{product} does not grow"
 
 
 def _alert(text: str, webhook: UUID | None) -> ActionTypes:

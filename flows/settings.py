@@ -53,6 +53,7 @@ class Settings(BaseSettings):
 
     Of the servers that are started here (`flows.stack`, `flows.serve`):
 
+    start_seconds : STVD_START_SECONDS, how long a service of the stack may take to become ready
     host : STVD_HOST, the address that a service of `flows.serve` listens on
     mlflow_database : MLFLOW_BACKEND_STORE_URI, e.g. `postgresql://…`; left out, SQLite under `runs`
     mlflow_artifacts : MLFLOW_ARTIFACTS_DESTINATION, e.g. `s3://bucket/prefix`; left out, under `runs`
@@ -89,6 +90,7 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     prefect_api_url: str | None = Field(None, validation_alias="PREFECT_API_URL")
 
+    start_seconds: Annotated[float, Field(gt=0)] = 300
     host: str = "127.0.0.1"
     mlflow_database: str | None = Field(None, validation_alias="MLFLOW_BACKEND_STORE_URI")
     mlflow_artifacts: str | None = Field(None, validation_alias="MLFLOW_ARTIFACTS_DESTINATION")

@@ -44,8 +44,6 @@ from flows.stack_services import (
     worker,
 )
 
-START_SECONDS = 180.0
-
 
 class Ports(BaseModel):
     """Where the servers listen; without a port for it there is no object store."""
@@ -231,7 +229,7 @@ def _await_health(
     parts: list[Service], started: dict[str, subprocess.Popen[bytes]], settings: Settings
 ) -> None:
     waiting = {part.name: part.health for part in parts if part.health}
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + settings.start_seconds
     while waiting:
         for name, url in list(waiting.items()):
             log = _log(name, settings)
@@ -241,14 +239,14 @@ def _await_health(
                 del waiting[name]
         if waiting and time.monotonic() > deadline:
             raise StackError(
-                f"{', '.join(waiting)} not ready after {START_SECONDS:.0f} s; see {log}"
+                f"{', '.join(waiting)} not ready after {settings.start_seconds:.0f} s; see {log}"
             )
         time.sleep(0.2)
 
 
 def _await_end(service: Service, process: subprocess.Popen[bytes], settings: Settings) -> None:
     try:
-        code = process.wait(START_SECONDS)
+        code = process.wait(settings.start_seconds)
     except subprocess.TimeoutExpired:
         code = -1
     if code != 0:

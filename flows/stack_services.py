@@ -118,6 +118,7 @@ def worker(queue: str, *options: str) -> Service:
         name=f"worker-{queue}",
         command=(
             *(*RUN, "prefect", "worker", "start", "--pool", POOL, "--work-queue", queue),
-            *("--name", f"{socket.gethostname()}-{queue}", *options),
+            *("--name", f"{socket.gethostname()}-{queue}", "--install-policy", "never"),
+            *("--no-create-pool-if-not-found", *options),
         ),
     )
