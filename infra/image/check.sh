@@ -7,8 +7,8 @@ python - <<'PYTHON'
 import importlib.util
 import sys
 
-needed = """asyncpg boto3 distributed flask_wtf flows.serve icechunk mlflow prefect prefect_dask
-    prefect_kubernetes psycopg2 s3fs tasks.partition torch""".split()
+needed = """asyncpg boto3 flask_wtf flows.serve icechunk mlflow prefect prefect_kubernetes psycopg2
+    s3fs tasks.partition torch""".split()
 missing = [name for name in needed if importlib.util.find_spec(name) is None]
 sys.exit(f"missing: {', '.join(missing)}" if missing else 0)
 PYTHON
