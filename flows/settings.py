@@ -92,7 +92,7 @@ class Settings(BaseSettings):
 
     start_seconds: Annotated[float, Field(gt=0)] = 300
     host: str = "127.0.0.1"
-    mlflow_database: str | None = Field(None, validation_alias="MLFLOW_BACKEND_STORE_URI")
+    mlflow_database: SecretStr | None = Field(None, validation_alias="MLFLOW_BACKEND_STORE_URI")
     mlflow_artifacts: str | None = Field(None, validation_alias="MLFLOW_ARTIFACTS_DESTINATION")
     prefect_login: SecretStr | None = Field(None, validation_alias="PREFECT_SERVER_API_AUTH_STRING")
     mlflow_user: str = Field("admin", validation_alias="MLFLOW_AUTH_ADMIN_USERNAME")
@@ -121,7 +121,9 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """Where an MLflow server that is started here keeps its records."""
-        return self.mlflow_database or f"sqlite:///{self.home}/mlflow.db"
+        if self.mlflow_database:
+            return self.mlflow_database.get_secret_value()
+        return f"sqlite:///{self.home}/mlflow.db"
 
     @property
     def store(self) -> Path:

@@ -86,7 +86,7 @@ def test_containers_run_services_and_modules_that_exist() -> None:
     ]
     for pod in pods():
         commands += [c["args"] for c in pod["containers"] if "args" in c]
-    assert len(commands) == 13
+    assert len(commands) == 14
     from flows.serve import PORTS
     from flows.stack_services import QUEUES
 
