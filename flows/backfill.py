@@ -70,4 +70,4 @@ def backfill(
     planned = plan(how, start, end, mode)
     if dry_run:
         return summarise(how, planned, {})
-    return run(how, planned, fan_out=fan_out)
+    return run(how, planned, fan_out=fan_out, queue="low")

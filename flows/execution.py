@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
@@ -22,17 +23,19 @@ from tasks.progress import reporting
 
 log = logging.getLogger("stvd.execution")
 
-DEPLOYMENT = "downscale/stvd"
+DEPLOYMENTS = {"default": "downscale/stvd", "low": "downscale/low"}  # of the queues
 WAVE = 20  # more runs that wait make other deployments late
 POLL_SECONDS = 5.0
 
 
-def run(production: Production, planned: list[Planned], *, fan_out: bool) -> Summary:
+def run(
+    production: Production, planned: list[Planned], *, fan_out: bool, queue: str = "default"
+) -> Summary:
     """Run what a plan says, each partition in a flow run of its own; one that fails stops no other.
 
     Parameters
     ----------
-    fan_out : give the partitions to the workers of the deployment; else run them in this process
+    fan_out : give the partitions to the workers of the queue; else run them in this process
 
     Raises
     ------
@@ -42,7 +45,7 @@ def run(production: Production, planned: list[Planned], *, fan_out: bool) -> Sum
     wanted = {item.partition.id: item.action == "replace" for item in planned if item.runs}
     done: dict[str, str | None] = {}
     if wanted:
-        execute = _on_workers if fan_out else _here
+        execute = partial(_on_workers, DEPLOYMENTS[queue]) if fan_out else _here
         with reporting(f"{production.name}, {len(wanted)} partitions") as report:
             for partition, error in execute(production, wanted):
                 done[partition] = error
@@ -62,7 +65,7 @@ def _here(production: Production, wanted: dict[str, bool]) -> Iterator[tuple[str
 
 
 def _on_workers(
-    production: Production, wanted: dict[str, bool]
+    deployment: str, production: Production, wanted: dict[str, bool]
 ) -> Iterator[tuple[str, str | None]]:
     """Flow runs of the deployment, in waves.
 
@@ -75,7 +78,7 @@ def _on_workers(
             partition: cast(
                 FlowRun,
                 run_deployment(
-                    DEPLOYMENT,
+                    deployment,
                     parameters=parameters(production, partition, replace),
                     flow_run_name=f"{production.source.name} {partition}",
                     idempotency_key=f"{attempt}-{partition}",

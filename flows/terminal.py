@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from flows.stack import reap
+from flows.stack_processes import reap
 
 console = Console(highlight=False)
 state = {"verbose": False}

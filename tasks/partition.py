@@ -16,6 +16,7 @@ from stvd.partition_summary import figures, summarise
 from stvd.product import Product, open_product
 from stvd.production import Production
 from stvd.quality import worst
+from tasks.announcement import announce
 from tasks.progress import reporting
 from tasks.retry import PATIENTLY
 from tasks.tracking import Run, finished, tracked
@@ -45,13 +46,15 @@ def generate(production: Production, partition: str, replace: bool) -> Outcome:
     with reporting(
         f"sampling {when}, members {cell.members.start}–{cell.members.stop - 1}"
     ) as report:
-        return produce(
+        outcome = produce(
             production,
             cell,
             replace=replace,
             origin={"prefect_flow_run": str(flow_run.id or "")},
             progress=report,
         )
+    announce(outcome)
+    return outcome
 
 
 @task(name="record", **PATIENTLY)
