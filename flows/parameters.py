@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flows.settings import Settings
+from stvd.allowlist import check_path
 from stvd.production import Production, checkpoint_for
 from stvd.quality import QualityPolicy
 from stvd.source import Source
@@ -63,5 +64,6 @@ def find_source(reference: str, settings: Settings) -> Source:
 def find_checkpoint(checkpoint: str | None, source: Source, settings: Settings) -> str:
     """The folder of a checkpoint by name or path; left out, the one that suits the source best."""
     if checkpoint is not None:
+        check_path(checkpoint, "checkpoint")
         return checkpoint if "/" in checkpoint else str(settings.checkpoints / checkpoint)
     return str(checkpoint_for(source, settings.checkpoints))

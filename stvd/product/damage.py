@@ -11,10 +11,11 @@ import icechunk
 import numpy as np
 import zarr
 
+from stvd.product.access import GONE
 from stvd.product.errors import DamagedProduct
+from stvd.product.storage import Location
 
 Index = int | slice | np.ndarray
-_GONE = ("not found", "range was invalid", "InvalidRange", "NoSuchKey")
 
 
 @contextmanager
@@ -40,10 +41,29 @@ def reading(array: zarr.Array[Any], key: Sequence[Index], where: str) -> Iterato
         ) from error
 
 
+def read(array: zarr.Array[Any], key: Sequence[Index], location: Location) -> np.ndarray:
+    """The values of `array` at `key`, of each axis on its own.
+
+    Raises
+    ------
+    DamagedProduct
+        If a stored object is missing or altered.
+    StorageUnavailable, StorageRefused
+        If an object store cannot be reached.
+    """
+
+    def attempt() -> np.ndarray:
+        with reading(array, key, location.uri):
+            return np.asarray(array.oindex[tuple(key)])
+
+    sizes = [len(_span(k, n)) for k, n in zip(key, array.shape, strict=True)]
+    return location.patiently(attempt, nbytes=float(np.prod(sizes)) * array.dtype.itemsize)
+
+
 def is_damage(error: BaseException) -> bool:
     """Whether an error of reading comes from what is stored, not from how it is reached."""
     if isinstance(error, icechunk.IcechunkError):
-        return any(sign in str(error) for sign in _GONE)
+        return any(sign in str(error) for sign in GONE)
     return isinstance(error, ValueError | RuntimeError)
 
 
