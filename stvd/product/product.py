@@ -128,6 +128,7 @@ class Product:
         """Id of the current version."""
         return self._location.open().lookup_branch(MAIN)
 
+    @_patient
     def ledger(self) -> dict[str, LedgerEntry]:
         """What is published, by partition id, in order of time and member."""
         return Version.open(self._location).ledger()

@@ -122,12 +122,8 @@ class Version:
     def ledger(self) -> dict[str, LedgerEntry]:
         """What is published, by partition id."""
         records = self.array(RECORDS)
-
-        def read() -> dict[str, LedgerEntry]:
-            with reading(records, (slice(None), slice(None)), self.where):
-                return read_ledger(self.root, self.snapshot)
-
-        return self.location.patiently(read)
+        with reading(records, (slice(None), slice(None)), self.where):
+            return read_ledger(self.root, self.snapshot)
 
 
 def _root(repo: icechunk.Repository, session: icechunk.Session, where: str) -> zarr.Group:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 from fault_proxy import FaultProxy, Kind
 from s3_server import KEY, SECRET, S3Server, login, storage
@@ -25,18 +26,21 @@ SHAPE = (16, 32)
 def catalog(s3: S3Server, tmp_path: Path, proxy: FaultProxy) -> Path:
     """A catalog, itself local, of a coarse record and its grid in one store on the server."""
     axis = TimeAxis(epoch="2001-02-20", step_seconds=10_800)
-    coarse, grid = synthetic_coarse(axis, range(20), SHAPE), synthetic_grid(SHAPE)
-    write_record(tmp_path / "record.zarr", coarse, grid)
-    for file in (f for f in (tmp_path / "record.zarr").rglob("*") if f.is_file()):
-        s3.client().upload_file(str(file), "tests", f"in/{file.relative_to(tmp_path)}")
-    return write_catalog(tmp_path, "s3://tests/in")
+    return upload(s3, tmp_path, synthetic_coarse(axis, range(20), SHAPE), synthetic_grid(SHAPE))
 
 
-def write_catalog(folder: Path, root: str) -> Path:
+def upload(s3: S3Server, folder: Path, coarse: xr.Dataset, grid: xr.Dataset) -> Path:
+    """Write a record to `folder` and to the server; the catalog of that on the server."""
+    write_record(folder / "record.zarr", coarse, grid)
+    for file in (f for f in (folder / "record.zarr").rglob("*") if f.is_file()):
+        s3.client().upload_file(str(file), "tests", f"in/{file.relative_to(folder)}")
     document = catalog_of_file(str(folder / "record.zarr"))
     document["data"]["file"]["kwargs"]["url"] = "{root}/record.zarr"
     root_parameter = {"cls": "intake.readers.user_parameters:SimpleUserParameter"}
-    document |= {"user_parameters": {"root": root_parameter}, "metadata": {"default_root": root}}
+    document |= {
+        "user_parameters": {"root": root_parameter},
+        "metadata": {"default_root": "s3://tests/in"},
+    }
     (folder / "catalog.yaml").write_text(yaml.safe_dump(document))
     return folder / "catalog.yaml"
 
@@ -80,9 +84,9 @@ def test_a_source_that_is_refused_is_named(
 
 
 def test_the_same_partitions_from_s3_to_s3_as_from_folder_to_folder(
-    proxy: FaultProxy, catalog: Path, tiny_checkpoint: Path, tmp_path: Path
+    s3: S3Server, proxy: FaultProxy, record: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """Catalog, coarse input and product; the record has the variables of the tiny model."""
+    """Coarse input, grid and product; the catalog is a local file."""
     from stvd.generate import examine, produce
     from stvd.production import Production
     from stvd.source import Source
@@ -99,8 +103,10 @@ def test_the_same_partitions_from_s3_to_s3_as_from_folder_to_folder(
         assert not any(item.runs for item in how.plan())
         return np.asarray(open_product(product, storage=options).pr.values)
 
+    coarse, grid = (open_source(name, catalog=record) for name in ("corner", "corner_grid"))
+    catalog = upload(s3, tmp_path, coarse.load(), grid.load())
     local = Source(name="record", catalog=str(tmp_path / "record.zarr"))
     remote = Source(name="record", catalog=str(catalog))
     there = run(f"s3://tests/{tmp_path.name}/product", remote)
-    assert there.shape == (2, 20, *SHAPE)
+    assert there.shape == (2, 20, 32, 64)
     assert np.array_equal(there, run(str(tmp_path / "product"), local))
