@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flows.settings import Settings
+from stvd.allowlist import check_path
 from stvd.production import Production, checkpoint_for
 from stvd.quality import QualityPolicy
 from stvd.source import Source
@@ -87,6 +88,7 @@ def locate_checkpoint(checkpoint: str, settings: Settings) -> tuple[Path, str | 
 
         version = resolve(checkpoint)
         return fetch(version, settings.models), version.uri
+    check_path(checkpoint, "checkpoint")
     named = settings.checkpoints / checkpoint
     if "/" in checkpoint or (not named.exists() and Path(checkpoint).exists()):
         return Path(checkpoint), None

@@ -10,6 +10,8 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
+from stvd.product import StorageUnavailable
+
 LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}
 
 
@@ -19,9 +21,11 @@ def is_transient(error: BaseException) -> bool:
     Storage and network come back; wrong input, a model that does not fit, a conflict, a full disk or
     missing rights do not.
     """
+    if isinstance(error, PermissionError | FileNotFoundError):  # of s3fs they have no number
+        return False
     if isinstance(error, OSError):
         return error.errno not in LASTING
-    return isinstance(error, IcechunkError)
+    return isinstance(error, IcechunkError | StorageUnavailable)
 
 
 def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

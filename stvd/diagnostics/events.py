@@ -133,7 +133,8 @@ def touching_cells(field: xr.DataArray, periodic_x: bool) -> np.ndarray:
     -------
     array of places in the flattened (tile, y, x)
     """
-    shape = field.shape[2:]
+    tiles, rows, columns = field.shape[2:]
+    shape = (tiles, rows, columns)
     number = np.arange(np.prod(shape)).reshape(shape)
     dims = ("tile", "y", "x")
     placed = all(c in field.coords and field[c].ndim == 3 for c in ("lat", "lon"))

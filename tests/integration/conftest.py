@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from fault_proxy import FaultProxy, fault_proxy
+from s3_server import KEY, SECRET, S3Server, login
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,3 +107,20 @@ def _corner(path: Path, frames: range) -> Path:
         )
         part.to_netcdf(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server with a bucket `tests`."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A proxy before the S3 server, and its address and credentials in the environment."""
+    with fault_proxy(s3.url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        login(monkeypatch, KEY, SECRET)
+        yield proxy
