@@ -166,7 +166,7 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
     try:
         _require("cfgrib" if kind == "GRIB2" else None, *(SCHEMES[s] for s in schemes))
         with dask.config.set({"array.chunk-size": CHUNK}), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The specified chunks separate the stored chunks")
+            warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
             parts = []
             for url in urls:
                 data.url = url
