@@ -24,7 +24,7 @@ PREFIX = "stvd: "
 WATCHED = "stvd.product.watched"
 WEBHOOK = "stvd-alerts"
 # A run that fails alone is told of by the flow that asked for it: `downscale` is not among them.
-FLOWS = ["nightly", "backfill", "diagnose", "train"]
+FLOWS = ["nightly", "backfill", "diagnose", "train", "evaluate", "promote"]
 MISSED = 4  # heartbeats, after which a run is taken for dead
 
 RUN = "flow.name ~ ' ' ~ flow_run.name"
