@@ -136,7 +136,7 @@ def test_a_product_is_made_with_the_champion(
     from flows.settings import Settings
     from stvd.product import Product
 
-    product = str(tmp_path / "product")
+    product = str(tmp_path / "championed")
     common: dict[str, Any] = {"source": str(record), "product": product, "members": 1, "steps": 1}
     summary = backfill(
         **common, checkpoint=f"models:/{MODEL}@champion", cell_frames=5, end="2000-07-05T15:00"
@@ -151,7 +151,7 @@ def test_a_product_is_made_with_the_champion(
     assert again.standing == (partition,)
 
     client = MlflowClient()
-    experiment = client.get_experiment_by_name("product/product").experiment_id
+    experiment = client.get_experiment_by_name("product/championed").experiment_id
     (run,) = client.search_runs([experiment])
     assert run.data.params["checkpoint"] == f"models:/{MODEL}/2"
     assert run.data.tags["stvd.device"] == "cpu"
@@ -160,10 +160,10 @@ def test_a_product_is_made_with_the_champion(
 def test_an_alias_that_is_not_there_stops_before_any_work(record: Path, tmp_path: Path) -> None:
     from flows.backfill import backfill
 
-    with pytest.raises(Exception, match="models:/stvd-tiny@latest is not in the registry"):
+    with pytest.raises(Exception, match="models:/stvd-tiny@absent is not in the registry"):
         backfill(
             source=str(record),
             product=str(tmp_path / "product"),
-            checkpoint="models:/stvd-tiny@latest",
+            checkpoint="models:/stvd-tiny@absent",
         )
     assert not (tmp_path / "product").exists()
