@@ -29,17 +29,19 @@ def catalog(s3: S3Server, tmp_path: Path, proxy: FaultProxy) -> Path:
     return upload(s3, tmp_path, synthetic_coarse(axis, range(20), SHAPE), synthetic_grid(SHAPE))
 
 
-def upload(s3: S3Server, folder: Path, coarse: xr.Dataset, grid: xr.Dataset) -> Path:
+def upload(
+    s3: S3Server, folder: Path, coarse: xr.Dataset, grid: xr.Dataset, prefix: str = "in"
+) -> Path:
     """Write a record to `folder` and to the server; the catalog of that on the server."""
     write_record(folder / "record.zarr", coarse, grid)
     for file in (f for f in (folder / "record.zarr").rglob("*") if f.is_file()):
-        s3.client().upload_file(str(file), "tests", f"in/{file.relative_to(folder)}")
+        s3.client().upload_file(str(file), "tests", f"{prefix}/{file.relative_to(folder)}")
     document = catalog_of_file(str(folder / "record.zarr"))
     document["data"]["file"]["kwargs"]["url"] = "{root}/record.zarr"
     root_parameter = {"cls": "intake.readers.user_parameters:SimpleUserParameter"}
     document |= {
         "user_parameters": {"root": root_parameter},
-        "metadata": {"default_root": "s3://tests/in"},
+        "metadata": {"default_root": f"s3://tests/{prefix}"},
     }
     (folder / "catalog.yaml").write_text(yaml.safe_dump(document))
     return folder / "catalog.yaml"
@@ -104,7 +106,7 @@ def test_the_same_partitions_from_s3_to_s3_as_from_folder_to_folder(
         return np.asarray(open_product(product, storage=options).pr.values)
 
     coarse, grid = (open_source(name, catalog=record) for name in ("corner", "corner_grid"))
-    catalog = upload(s3, tmp_path, coarse.load(), grid.load())
+    catalog = upload(s3, tmp_path, coarse.load(), grid.load(), prefix="corner")
     local = Source(name="record", catalog=str(tmp_path / "record.zarr"))
     remote = Source(name="record", catalog=str(catalog))
     there = run(f"s3://tests/{tmp_path.name}/product", remote)
