@@ -77,9 +77,9 @@ def run(
             drawn["realism_distortion"] = realism_distortion(curves, f"{model.name} · {event.name}")
         for name, figure in drawn.items():
             figure.savefig(figures / f"{name}.png")
-            console.print(f"{name:<12}{figures / name}.png", soft_wrap=True)
+            console.print(f"{name:<20}{figures / name}.png", soft_wrap=True)
     if out is not None:
-        console.print(f"{'scores':<12}{out}", soft_wrap=True)
+        console.print(f"{'scores':<20}{out}", soft_wrap=True)
 
 
 def open_event(data: str, frames: str | None, region: str | None, settings: Settings) -> EventFile:

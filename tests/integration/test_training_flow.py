@@ -37,9 +37,8 @@ def test_a_recipe_becomes_a_checkpoint_that_can_be_used(recipe: Path, tmp_path: 
 
     client = MlflowClient()
     experiment = client.get_experiment_by_name("training")
-    (run,) = client.search_runs(
-        [experiment.experiment_id], f"tags.`stvd.digest` = '{checkpoint.digest}'"
-    )
+    made = f"tags.`stvd.digest` = '{checkpoint.digest}'"
+    (run,) = client.search_runs([experiment.experiment_id], made)
     assert run.info.status == "FINISHED"
     assert run.data.params["training.steps"] == "3"
     assert run.data.metrics["loss"] > 0
@@ -75,7 +74,7 @@ def test_a_recipe_becomes_a_checkpoint_that_can_be_used(recipe: Path, tmp_path: 
 
     # Done already: the state says so, and the same run is written again.
     assert Checkpoint.load(train(recipe=str(recipe), out=out)).digest == checkpoint.digest
-    assert len(client.search_runs([experiment.experiment_id])) == 1
+    assert len(client.search_runs([experiment.experiment_id], made)) == 1
     assert len(client.search_model_versions("name = 'stvd-corner'")) == 1
 
 
