@@ -140,7 +140,7 @@ def produce(
     ----------
     replace : sample it anew whatever stands there, another fingerprint or a damaged partition
     origin : names of what asked for it, e.g. the flow run, for the provenance record
-    progress : called with (windows done, windows in all)
+    progress : called with (network calls done, network calls in all)
 
     Raises
     ------

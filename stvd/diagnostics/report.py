@@ -70,7 +70,7 @@ def diagnose(
     grid : static Dataset of the fine grid, for coasts and relief on maps
     name : how figures call the product; by default the beginning of its title
     axis : the lattice of time of its source; by default one from its first frame on
-    window : frames sampled jointly, or where windows lie if bridges join them, for the seam ratio
+    window : frames sampled jointly, or where windows lie if they overlap, for the seam ratio
     config : of the scores; None takes the default, with this window and the grid's periodicity
     reference : percentiles of wet days (`percentiles.wet_day_percentiles`); with it `r95p`, `r99p` and
         their shares are added to the extremes
