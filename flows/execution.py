@@ -1,10 +1,11 @@
-"""Running the partitions of a plan: here one after another, or on workers in waves."""
+"""Running the partitions of a plan: here one after another, on workers in waves, or with Dask."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from typing import Any, cast
@@ -16,6 +17,8 @@ from prefect.deployments import run_deployment
 from prefect.runtime import flow_run
 
 from flows.downscale import downscale
+from flows.settings import Settings
+from stvd.cluster import connected
 from stvd.partition import Planned
 from stvd.production import Production
 from tasks.planning import PartitionsFailed, Summary, summarise
@@ -27,6 +30,9 @@ DEPLOYMENTS = {"default": "downscale/stvd", "low": "downscale/low"}  # of the qu
 WAVE = 20  # more runs that wait make other deployments late
 POLL_SECONDS = 5.0
 
+Results = Generator[tuple[str, str | None], None, None]
+"""Partitions as they end, with the error if there was one."""
+
 
 def run(
     production: Production, planned: list[Planned], *, fan_out: bool, queue: str = "default"
@@ -35,7 +41,8 @@ def run(
 
     Parameters
     ----------
-    fan_out : give the partitions to the workers of the queue; else run them in this process
+    fan_out : give the partitions to the workers of the queue; else run them in this process, or on
+        the Dask cluster of the settings if there is one
 
     Raises
     ------
@@ -45,9 +52,12 @@ def run(
     wanted = {item.partition.id: item.action == "replace" for item in planned if item.runs}
     done: dict[str, str | None] = {}
     if wanted:
-        execute = partial(_on_workers, DEPLOYMENTS[queue]) if fan_out else _here
-        with reporting(f"{production.name}, {len(wanted)} partitions") as report:
-            for partition, error in execute(production, wanted):
+        execute = _on_cluster if Settings().dask else _here
+        if fan_out:
+            execute = partial(_on_workers, DEPLOYMENTS[queue])
+        title = f"{production.name}, {len(wanted)} partitions"
+        with reporting(title) as report, closing(execute(production, wanted)) as results:
+            for partition, error in results:
                 done[partition] = error
                 report(len(done), len(wanted))
                 log.info("%s %s", partition, f"failed: {error}" if error else "is published")
@@ -57,16 +67,25 @@ def run(
     return summary
 
 
-def _here(production: Production, wanted: dict[str, bool]) -> Iterator[tuple[str, str | None]]:
+def _here(production: Production, wanted: dict[str, bool]) -> Results:
     """One after another in this process, which loads the model once."""
     for partition, replace in wanted.items():
         state = downscale(**parameters(production, partition, replace), return_state=True)
         yield partition, _error(state)
 
 
-def _on_workers(
-    deployment: str, production: Production, wanted: dict[str, bool]
-) -> Iterator[tuple[str, str | None]]:
+def _on_cluster(production: Production, wanted: dict[str, bool]) -> Results:
+    """Side by side in this process, where each waits for a worker of the Dask cluster to sample it."""
+
+    def run(partition: str) -> str | None:
+        asked = parameters(production, partition, wanted[partition])
+        return _error(downscale(**asked, return_state=True))
+
+    with connected(Settings().dask or "") as cluster:
+        yield from cluster.each(run, wanted)
+
+
+def _on_workers(deployment: str, production: Production, wanted: dict[str, bool]) -> Results:
     """Flow runs of the deployment, in waves.
 
     The idempotency key makes a parent that is retried find the runs it had started.
@@ -91,7 +110,7 @@ def _on_workers(
         yield from _finished(runs)
 
 
-def _finished(runs: dict[str, FlowRun]) -> Iterator[tuple[str, str | None]]:
+def _finished(runs: dict[str, FlowRun]) -> Results:
     """Each of the runs as it ends."""
     running = dict(runs)
     with get_client(sync_client=True) as client:
