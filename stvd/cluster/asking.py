@@ -248,9 +248,7 @@ class Cluster:
             if message is None:
                 return
             if at not in (None, message["worker"]):
-                log.warning(
-                    "%s: worker %s was lost; %s does it again", partition, at, message["worker"]
-                )
+                log.warning("%s: worker %s was lost; it is done again", partition, at)
             at = message["worker"]
             if "log" in message:
                 name, level, text = message["log"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
+import platform
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,8 @@ from distributed import Status, Worker, get_worker
 from stvd.generate import Outcome, produce
 from stvd.partition import Partition
 from stvd.production import Production
+
+log = logging.getLogger("stvd.cluster")
 
 TELL_SECONDS = 1.0
 _alone = threading.Lock()
@@ -51,7 +55,7 @@ def sample(
     torch.set_num_threads(threads)
     # Within a task Dask would have arrays computed by the cluster, whose workers are all busy.
     with _alone, asker.hears(level), dask.config.set(scheduler="threads"):
-        asker.tell()
+        log.info("%s is sampled by %s, process %d", partition, platform.node(), os.getpid())
         how = Production.model_validate_json(production)
         try:
             return produce(
@@ -75,11 +79,11 @@ class _Asker(logging.Handler):
         self.worker, self.key, self.topic = worker, key, topic
         self.told = 0.0
 
-    def tell(self, **what: Any) -> None:
+    def _tell(self, **what: Any) -> None:
         self.worker.log_event(self.topic, {"key": self.key, "worker": self.worker.address, **what})
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.tell(log=[record.name, record.levelno, self.format(record)])
+        self._tell(log=[record.name, record.levelno, self.format(record)])
 
     @contextmanager
     def hears(self, level: int) -> Iterator[None]:
@@ -108,7 +112,7 @@ class _Asker(logging.Handler):
         now = time.monotonic()
         if now - self.told >= TELL_SECONDS or done == total:
             self.told = now
-            self.tell(progress=[done, total])
+            self._tell(progress=[done, total])
 
 
 def _portable(error: Exception) -> bool:
