@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_generate
+import yaml
 from distributed import LocalCluster
 from test_generate import production, rain, run
 
@@ -23,19 +25,7 @@ from stvd.production import Production
 
 checkpoint, source = test_generate.checkpoint, test_generate.source
 
-SLURM = """
-cluster: dask_jobqueue.SLURMCluster
-workers: 1
-options:
-  queue: gpu
-  cores: 1
-  memory: 4GB
-  local_directory: {folder}
-  log_directory: {folder}
-  job_extra_directives: [--gpus=1]
-  worker_extra_args: [--resources GPU=1, --memory-limit 0]
-  scheduler_options: {{host: 127.0.0.1, dashboard_address: "127.0.0.1:0"}}
-"""
+EXAMPLES = sorted((Path(__file__).parents[1] / "infra" / "dask").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -159,28 +149,31 @@ def test_errors_of_a_worker_are_those_of_this_process(
 
 def test_a_batch_system_runs_the_workers(tmp_path, source, checkpoint, undisturbed, monkeypatch):
     """`sbatch` and `scancel` stand in for Slurm: they run the job script that it would get."""
-    bin_, jobs = tmp_path / "bin", tmp_path / "jobs"
-    bin_.mkdir()
+    programs, jobs = tmp_path / "bin", tmp_path / "jobs"
     jobs.mkdir()
+    programs.mkdir()
     stand_ins = {
-        "sbatch": f'cp "$1" {jobs}/script\n'
-        f'setsid sh {jobs}/script >{jobs}/log 2>&1 &\necho "Submitted batch job $!"',
+        "sbatch": f'cp "$1" {jobs}/script\nsetsid bash {jobs}/script >{jobs}/log 2>&1 &\n'
+        'echo "Submitted batch job $!"',
         "scancel": "kill -TERM -- -$1 || true",
     }
     for name, body in stand_ins.items():
-        (bin_ / name).write_text(f"#!/bin/sh\n{body}\n")
-        (bin_ / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{bin_}:{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
+        (programs / name).chmod(0o755)
+    (tmp_path / ".stvd.env").write_text(f"PYTHONPATH={Path(__file__).parents[1]}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    example = yaml.safe_load(next(f for f in EXAMPLES if f.stem == "slurm").read_text())
+    example["options"] |= {"local_directory": str(jobs), "shared_temp_directory": str(jobs)}
+    example["options"]["scheduler_options"]["host"] = "127.0.0.1"
     file = tmp_path / "slurm.yaml"
-    file.write_text(SLURM.format(folder=jobs))
+    file.write_text(yaml.safe_dump(example | {"workers": 1}))
     how = production(tmp_path / "product", source, checkpoint, steps=4)
     spread(how, str(file))
     assert_equal(how, undisturbed)
     script = (jobs / "script").read_text()
     assert "#SBATCH --gpus=1" in script
-    assert "--nthreads 1" in script
-    assert "--resources GPU=1" in script
+    assert re.search(r"dask_worker tls://127.0.0.1:\d+ .*--nthreads 1 .*--resources GPU=1", script)
 
 
 def test_workers_that_would_take_several_partitions_at_once_are_refused():
@@ -204,6 +197,11 @@ def test_settings_are_read(setting, expected):
     assert ClusterConfig.parse(setting).model_dump(include={*expected}) == expected
 
 
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_the_examples_are_read(file):
+    assert ClusterConfig.parse(str(file)).workers > 1
+
+
 @pytest.mark.parametrize("setting", ["local:0", "local:x", "http://host", "nowhere.yaml", "local"])
 def test_other_settings_are_refused(setting):
     with pytest.raises(ValueError, match=f"'{setting}' is no Dask cluster: .*Take local:N"):
@@ -219,6 +217,7 @@ def test_other_settings_are_refused(setting):
         ("options: {scheduler_options: {preload: [x.py]}}", "preload names Python code"),
         ("options: {worker_extra_args: ['--preload=x.py']}", "--preload=x.py names Python code"),
         ("options: {worker_extra_args: ['--nthreads 1 --preload x']}", "--preload names Python"),
+        ("options: {pre_import: os}", "pre_import names Python code"),
         ("options: {job_cls: x.Job}", "job_cls names Python code"),
         ("workers: 2\nscale: 3", "scale: Extra inputs"),
         ("[1", "while parsing"),

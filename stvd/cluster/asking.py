@@ -55,8 +55,9 @@ def connected(setting: str) -> Iterator[Cluster]:
     ImportError, OSError
         See `ClusterConfig.client`.
     """
-    with ClusterConfig.parse(setting).client() as client:
-        cluster = Cluster(client)
+    config = ClusterConfig.parse(setting)
+    with config.client() as client:
+        cluster = Cluster(client, share_gpus=config.local)
         cluster.wait_for_a_worker()
         token = _in_use.set(cluster)
         try:
@@ -82,8 +83,9 @@ def produce(
 class Cluster:
     """A cluster in use, made by `connected`."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, share_gpus: bool) -> None:
         self._client = client
+        self._share_gpus = share_gpus
         self._topic = f"stvd-{client.id}"
         self._threads = torch.get_num_threads()
         self._lock = threading.Lock()
@@ -215,6 +217,7 @@ class Cluster:
                 sample,
                 **asked,
                 threads=self._threads,
+                share_gpus=self._share_gpus,
                 level=logging.getLogger("stvd").getEffectiveLevel(),
                 topic=self._topic,
                 key=key,

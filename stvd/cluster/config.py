@@ -36,7 +36,7 @@ ON_LOOPBACK: dict[str, JsonValue] = {
     "scheduler_kwargs": {"dashboard": False},
 }
 IMPORTS = re.compile(
-    r"(--)?(preload.*|plugins|extensions|(worker|scheduler|job|.*_)[-_]?(class|cls))"
+    r"(--)?(preload.*|pre_import|plugins|extensions|(worker|scheduler|job|.*_)[-_]?(class|cls))"
 )
 """Options of clusters and of `dask worker` that make it import what they name."""
 
@@ -93,11 +93,16 @@ class ClusterConfig(BaseModel):
                 return cls(address=setting)
             if setting.startswith("local:"):
                 workers: Any = setting.removeprefix("local:")
-                return cls(workers=workers, options=ON_LOOPBACK)
+                return cls(workers=workers)
             with Path(setting).open() as file:
                 return cls.model_validate(yaml.safe_load(file))
         except (ValidationError, yaml.YAMLError, OSError) as error:
             raise ValueError(f"{setting!r} is no Dask cluster: {_why(error)}. {FORMS}") from error
+
+    @property
+    def local(self) -> bool:
+        """Whether its workers share the GPUs of this machine, and nobody shares them out."""
+        return not self.address and self.cluster == LOCAL
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -116,9 +121,10 @@ class ClusterConfig(BaseModel):
                 yield client
             return
         Chosen = _find(self.cluster, PACKAGES[self.cluster])
+        options = (ON_LOOPBACK if self.local else {}) | self.options
         # By default the process that starts a cluster gets OMP_NUM_THREADS=1 for good.
         with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
-            cluster = Chosen(n_workers=self.workers, **self.options)
+            cluster = Chosen(n_workers=self.workers, **options)
         with cluster, Client(cluster, set_as_default=False) as client:
             yield client
 

@@ -37,6 +37,7 @@ def sample(
     replace: bool,
     origin: dict[str, str],
     threads: int,
+    share_gpus: bool,
     level: int,
     topic: str,
 ) -> Outcome:
@@ -47,12 +48,15 @@ def sample(
     production : as JSON
     partition : its id
     threads : of torch, on whose number the last bits depend
+    share_gpus : take the GPU with the number of this worker, of those that all workers see
     level : of the log lines that the asker wants
     topic : of the events by which progress and log lines are told
     """
     worker = get_worker()
     asker = _Asker(worker, str(worker.get_current_task()), topic)
     torch.set_num_threads(threads)
+    if share_gpus and torch.cuda.is_available():
+        torch.cuda.set_device(int(worker.name) % torch.cuda.device_count())
     # Within a task Dask would have arrays computed by the cluster, whose workers are all busy.
     with _alone, asker.hears(level), dask.config.set(scheduler="threads"):
         log.info("%s is sampled by %s, process %d", partition, platform.node(), os.getpid())
