@@ -89,6 +89,9 @@ class Adapter(_Model):
     sparse : a Zarr store that leaves out chunks of nothing but the fill value; by default a chunk
         that is not there is an error
     crs : variable of the file with its grid mapping
+    texture : scaling exponent of the fine rain that is wanted (`stvd.structure`), for models that are told
+        (`stvd.conditioning.Channels`); `stvd evaluate` tells that of a truth. By default it is the
+        usual one of the model's training
     grid, truth : entries with the fine grid and the fine precipitation of this one
     join : entries of the same role, grid and times whose variables are added
     """
@@ -107,6 +110,7 @@ class Adapter(_Model):
     coarsen: int | None = None
     sparse: bool = False
     crs: str | None = None
+    texture: float | None = Field(default=None, gt=0, lt=2)
     grid: str | None = None
     truth: str | None = None
     join: tuple[str, ...] = ()
@@ -186,6 +190,8 @@ def adapt(raw: xr.Dataset, adapter: Adapter, source: str, period: Period | None)
     if periodic is None:
         periodic = "lon" in dataset.coords and is_periodic(dataset["lon"].values)
     dataset.attrs["periodic_x"] = int(periodic)
+    if adapter.texture is not None and adapter.role == "coarse":
+        dataset.attrs["texture"] = adapter.texture
     if adapter.licence:
         dataset.attrs["licence"] = adapter.licence
     return dataset
