@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from stvd.piece_statistics import scored_cells
+from stvd.piece_statistics import FIELD, scored_cells
 from stvd.score_pieces import load, slabs, with_tile
 from stvd.spatial import largest_rectangle
 
@@ -34,6 +34,15 @@ class Scored:
         often = (self.counts >= max(SCORED_OFTEN * self.frames, 1)).all(axis=0)
         found = None if often.all() else largest_rectangle(np.asarray(often))
         return (found[0].start, found[0].stop, found[1].start, found[1].stop) if found else None
+
+    def to_dataset(self) -> xr.Dataset:
+        """As a dataset that `from_dataset` reads."""
+        return xr.Dataset({"counts": (FIELD[1:], self.counts), "frames": self.frames})
+
+    @classmethod
+    def from_dataset(cls, kept: xr.Dataset) -> Scored:
+        """What `to_dataset` described."""
+        return cls(kept["counts"].values, int(kept["frames"]))
 
 
 def count_scored(

@@ -54,6 +54,7 @@ def diagnose(
     baseline: Baseline | None = None,
     curves: figures.Curves | None = None,
     replicates: int = 200,
+    keeper: skill.Keeper | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Annual and extreme-event tables of a product, its scores, and their figures.
@@ -82,6 +83,7 @@ def diagnose(
     baseline : the reference period against which change is wanted
     curves : scores by solver and number of network calls, as `stvd evaluate --calls` writes them
     replicates : of the block bootstrap
+    keeper : of what the scores need and was counted before
     progress : called with (stage, done, in all)
 
     Returns
@@ -119,11 +121,11 @@ def diagnose(
         lists["events"] = _with_rarity(events, made.get("annual"))
 
     config = config or _config(pr, static, axis, window)
-    contests = {SYSTEM: skill.Contest(pr, true, area, given, axis, config)}
+    contests = {SYSTEM: skill.Contest(pr, true, area, given, axis, config, SYSTEM, keeper)}
     if true is not None and given is not None and grid is not None:
         few = max(1, INTERPOLATED // area.size)
         interpolated = interpolate(given.chunk(time=few).to_dataset(name="pr"), grid)
-        contests[BASELINE] = replace(contests[SYSTEM], pr=interpolated)
+        contests[BASELINE] = replace(contests[SYSTEM], pr=interpolated, system=BASELINE)
     scores, rows = {}, []
     for system, contest in contests.items():
         stage = f"scores of {system}"
