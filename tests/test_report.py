@@ -67,6 +67,7 @@ def test_a_report_stands_until_something_is_published(tmp_path: Path) -> None:
         grid=source.grid(), axis=axis, window=spec.lattice,
     )  # fmt: skip
     pd.testing.assert_frame_equal(second.scores(), direct.score_table(), rtol=1e-9)
+    assert set(open_diagnostics(product.uri, "skill")["by"].values) == {"season", "threshold"}
     skill = pd.read_csv(second.tables["skill.csv"])
     pd.testing.assert_frame_equal(skill, direct.lists["skill"], check_dtype=False, rtol=1e-9)
 
@@ -81,9 +82,16 @@ def test_regions_and_events_are_listed(product: Product, basin: Path, tmp_path: 
     events = pd.read_csv(report.tables["events.csv"])
     assert (events["peak"] > 1.0).all()
     assert events["volume_km3"].is_monotonic_decreasing
+    published = open_diagnostics(product.uri, "events").load()
+    np.testing.assert_allclose(published["peak"], events["peak"])
+    assert published["peak"].attrs["units"] == "mm h-1"
+    means = open_diagnostics(product.uri, "regions_period_to_date").load()
+    assert means["region_name"].values.tolist() == ["basin"]
+    assert means.attrs["product_snapshot"] == report.snapshot
     regions = pd.read_csv(report.tables["regions.csv"])
     assert set(regions["region"]) == {"basin"}
     assert set(regions["table"]) == {"period_to_date"}
+    assert set(regions["start"]) == {"2000-01-01T00:00:00"}
     page = Path(report.pages["report_2000"]).read_text()
     assert "period to date" in page
     assert 'src="http' not in page

@@ -17,9 +17,10 @@ from stvd.diagnostics.climate_tables import climate_tables
 from stvd.diagnostics.diagnosis import Diagnosis
 from stvd.diagnostics.events import largest_events
 from stvd.diagnostics.in_time import in_time
+from stvd.diagnostics.listed import event_dataset, of_members, region_tables, skill_dataset
 from stvd.diagnostics.pooled_maxima import TooFewMaxima
 from stvd.diagnostics.region_files import Region
-from stvd.diagnostics.regions import region_areas, region_means
+from stvd.diagnostics.regions import region_areas
 from stvd.diagnostics.return_periods import return_periods_of
 from stvd.diagnostics.spectra import coarse_area, on_fine_cells
 from stvd.diagnostics.summaries import ensemble_summary
@@ -110,15 +111,19 @@ def diagnose(
     )
     made, notes = climate_tables(counted, area, baseline=baseline, event_amount=event_amount)
     lists: dict[str, pd.DataFrame] = {}
+    listed: dict[str, xr.Dataset] = {}
     areas = region_areas(regions, product, area) if regions else None
     if areas is not None:
-        lists["regions"] = _region_list(made, areas)
+        listed |= region_tables(made, areas)
+        lists["regions"] = _region_list(listed)
     if event_threshold is not None:
         tell("events", 0, 1)
         events = largest_events(
             pr, area, axis, threshold=event_threshold, periodic_x=_periodic(static)
         )
         lists["events"] = _with_rarity(events, made.get("annual"))
+        if not events.empty:
+            listed["events"] = event_dataset(lists["events"], axis)
 
     config = config or _config(pr, static, axis, window)
     contests = {SYSTEM: skill.Contest(pr, true, area, given, axis, config, SYSTEM, keeper)}
@@ -139,6 +144,7 @@ def diagnose(
             rows += list(_skill(system, contest, parts, scores[system], areas, replicates))
     if rows:
         lists["skill"] = pd.concat(rows, ignore_index=True)
+        listed["skill"] = skill_dataset(lists["skill"])
 
     tell("figures", 0, 1)
     fields = {"members": (pr, area), "truth": (true, area)}
@@ -167,6 +173,7 @@ def diagnose(
         figures=figures.draw(material),
         animations=figures.animations(material),
         lists=lists,
+        listed=listed,
         notes=notes,
         attrs={k: v for k, v in product.attrs.items() if isinstance(v, str | int | float)},
     )
@@ -259,12 +266,10 @@ def _periodic(static: xr.Dataset) -> bool:
     return is_periodic(static["lon"].values if "lon" in static.coords else np.zeros(0))
 
 
-def _region_list(made: Mapping[str, xr.Dataset], areas: xr.DataArray) -> pd.DataFrame:
+def _region_list(listed: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     """Means over regions of every period of years, seasons and months, and of change."""
     parts = []
-    for table in ("annual", "period_to_date", "seasonal", "monthly", "change"):
-        if table in made:
-            names = [n for n in made[table].data_vars if f"{n}_mean" in made[table]]
-            means = region_means(made[table][names], areas)
-            parts.append(ensemble_summary(means).assign(table=table))
+    for name, table in listed.items():
+        means = of_members(table).assign_coords(region=table["region_name"])
+        parts.append(ensemble_summary(means).assign(table=name.removeprefix("regions_")))
     return pd.concat(parts, ignore_index=True)
