@@ -191,7 +191,10 @@ def _skill(
     yield skill.skill_rows("season", system, seasons, replicates)
     if areas is not None:
         yield skill.skill_rows("region", system, skill.by_region(contest, areas), replicates)
-    yield skill.skill_rows("members", system, skill.by_members(contest), replicates)
+    members = skill.by_members(contest)
+    if members:  # else there is nothing to compare all of them with
+        members[str(contest.pr.sizes["member"])] = skill.whole(seasons)
+        yield skill.skill_rows("members", system, members, replicates)
     yield skill.threshold_rows(system, scored)
 
 
