@@ -23,14 +23,17 @@ from flows.options import (
     CheckpointName,
     Conserve,
     FanOut,
+    LagDays,
     Members,
     Mode,
     OpenEnd,
     ProductName,
+    Recheck,
     Seed,
     Solver,
     Source,
     Steps,
+    WaitHours,
     Windows,
     production_options,
 )
@@ -248,7 +251,7 @@ def backfill(
             from flows.parameters import production
 
             how = production(open_end=open_end, **shared)
-            console.print(plan(how.plan(start=start, end=end, mode=mode), how.source))
+            console.print(*plan(how, start, end, mode))
             return
         from flows.backfill import backfill as flow
 
@@ -269,16 +272,21 @@ def nightly(
     windows: Windows = None,
     cell_frames: CellFrames = None,
     open_end: OpenEnd = False,
+    lag_days: LagDays = None,
+    wait_hours: WaitHours = 0,
+    recheck: Recheck = 3,
     fan_out: FanOut = False,
 ) -> None:
     """Publish what has become available, then refresh the diagnostics. Nothing new: no work.
 
     - `stvd nightly --source gcm_jan --cell-frames 20`
+    - `stvd nightly --source live --lag-days 2 --wait-hours 3`
     """
     shared = production_options(locals())
     with _told():
         from flows.nightly import nightly as flow
 
+        shared |= {"lag_days": lag_days, "wait_hours": wait_hours, "recheck": recheck}
         console.print(str(flow(open_end=open_end, fan_out=fan_out, **shared)))
 
 

@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import EntrypointType
 from prefect.schedules import Cron
 from prefect.workers.process import ProcessWorker
@@ -29,13 +30,17 @@ NIGHTLY = Cron("30 2 * * *", timezone="UTC")  # a local zone misfires where cloc
 ONE_AT_A_TIME = ConcurrencyLimitConfig(
     limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
 )
-FLOWS: dict[Flow[..., Any], dict[str, Any]] = {
-    nightly: {"schedule": NIGHTLY, "concurrency_limit": ONE_AT_A_TIME},
-    backfill: {},
-    downscale: {"concurrency_limit": 1},
-    diagnose: {},
-    train: {"concurrency_limit": 1},
-}
+NORMAL, LOW = "default", "low"
+# Flow, queue, what else. The partitions of a backfill have a queue and a limit of their own, so that
+# those of the nightly run never wait for them.
+DEPLOYMENTS: list[tuple[Flow[..., Any], str, dict[str, Any]]] = [
+    (nightly, NORMAL, {"schedule": NIGHTLY, "concurrency_limit": ONE_AT_A_TIME}),
+    (downscale, NORMAL, {"concurrency_limit": 1}),
+    (diagnose, NORMAL, {}),
+    (backfill, LOW, {}),
+    (downscale, LOW, {"name": LOW, "concurrency_limit": 1}),
+    (train, LOW, {"concurrency_limit": 1}),
+]
 
 
 def register(pool: str = POOL) -> list[str]:
@@ -49,17 +54,23 @@ def register(pool: str = POOL) -> list[str]:
             ),
             overwrite=True,
         )
+        for priority, queue in enumerate((NORMAL, LOW), start=1):
+            try:
+                client.create_work_queue(queue, work_pool_name=pool, priority=priority)
+            except ObjectAlreadyExists:
+                known = client.read_work_queue_by_name(queue, work_pool_name=pool)
+                client.update_work_queue(known.id, priority=priority)
     names = []
-    for flow, options in FLOWS.items():
+    for flow, queue, options in DEPLOYMENTS:
         deployment = RunnerDeployment.from_flow(
             flow,
-            name=pool,
+            **{"name": pool, **options},
             work_pool_name=pool,
+            work_queue_name=queue,
             entrypoint_type=EntrypointType.MODULE_PATH,
-            **options,
         )
         deployment.apply()
-        names.append(f"{flow.name}/{pool}")
+        names.append(f"{flow.name}/{deployment.name}")
     return names
 
 

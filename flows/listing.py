@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ from rich.table import Table
 
 from flows.settings import Settings
 from stvd.catalog import list_sources
-from stvd.partition import Planned
+from stvd.partition import Mode
 from stvd.product import Product
+from stvd.production import Production
 from stvd.source import Source, catalog_files
 
 
@@ -38,13 +41,19 @@ def partitions(name: str, settings: Settings) -> Table:
     return table
 
 
-def plan(planned: list[Planned], source: Source) -> Table:
-    """What is to be done, and why."""
+def plan(
+    production: Production, start: str | None, end: str | None, mode: Mode
+) -> tuple[Table, str]:
+    """What is to be done, and why; and what it will cost."""
+    from stvd.generate import fingerprint_today  # torch takes seconds to import
+
+    look = partial(fingerprint_today, production) if mode == "stale" else None
+    planned = production.plan(start=start, end=end, mode=mode, fingerprint_of=look)
     table = Table("partition", "period", "action", "reason")
     for item in planned:
-        period = str(source.axis.period(item.partition.frames))
+        period = str(production.axis.period(item.partition.frames))
         table.add_row(item.partition.id, period, item.action, item.reason)
-    return table
+    return table, production.estimate(planned).sentence(datetime.now(UTC))
 
 
 def sources(settings: Settings) -> Table:

@@ -10,18 +10,20 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
+from stvd.product import Busy
+
 LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether waiting can help.
 
-    Storage and network come back; wrong input, a model that does not fit, a conflict, a full disk or
+    Storage and network come back, other writers end; wrong input, a model that does not fit, a conflict, a full disk or
     missing rights do not.
     """
     if isinstance(error, OSError):
         return error.errno not in LASTING
-    return isinstance(error, IcechunkError)
+    return isinstance(error, IcechunkError | Busy)
 
 
 def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
