@@ -393,6 +393,41 @@ def products(
 
 
 @app.command()
+def quarantine(
+    product: Annotated[str, typer.Argument(help="Name or URI of a product.")],
+    release: Annotated[
+        str | None, typer.Option(help="Branch to publish in spite of its findings.")
+    ] = None,
+    drop: Annotated[str | None, typer.Option(help="Branch to let go of.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Release over what stands.")] = False,
+) -> None:
+    """List samples that were not believed and so not published; release or drop them.
+
+    Look at them with `open_product(URI, snapshot=SNAPSHOT)`.
+
+    - `stvd quarantine gcm_demo`
+    - `stvd quarantine gcm_demo --drop quarantine.000000-000020_m000-004.0a1b2c3d4e5f`
+    - `stvd quarantine gcm_demo --release quarantine.000000-000020_m000-004.0a1b2c3d4e5f`
+    """
+    with _told():
+        from flows import listing
+        from stvd.product import quarantine as held
+
+        settings = Settings()
+        uri = settings.product_uri(product)
+        if release and drop:
+            raise ValueError("release a branch or drop it, not both")
+        if release:
+            done = held.release(uri, release, replace=replace, storage=settings.storage)
+            console.print(f"{done.partition} is published in {uri}, snapshot {done.snapshot}")
+        elif drop:
+            held.drop(uri, drop, storage=settings.storage)
+            console.print(f"{drop} is gone")
+        else:
+            console.print(listing.quarantined(product, settings))
+
+
+@app.command()
 def info(
     source: Annotated[str | None, typer.Argument(help="One record, in full.")] = None,
     preset: Annotated[str | None, typer.Option(help="A size of the model, with its cost.")] = None,

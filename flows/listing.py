@@ -13,7 +13,7 @@ from rich.table import Table
 
 from flows.settings import Settings
 from stvd.catalog import list_sources
-from stvd.partition import Mode
+from stvd.partition import Mode, Partition
 from stvd.product import Product
 from stvd.production import Production
 from stvd.source import Source, catalog_files
@@ -38,6 +38,19 @@ def partitions(name: str, settings: Settings) -> Table:
     for key, entry in product.ledger().items():
         period = str(product.spec.axis.period(entry.frames))
         table.add_row(key, period, f"{entry.seconds:.0f}", entry.written_at, entry.snapshot)
+    return table
+
+
+def quarantined(name: str, settings: Settings) -> Table:
+    """What was sampled for a product and not believed."""
+    from stvd.product.quarantine import quarantined
+
+    uri = settings.product_uri(name)
+    axis = Product.open(uri, storage=settings.storage).spec.axis
+    table = Table("branch", "period", "findings", "written", "snapshot")
+    for branch, held in quarantined(uri, storage=settings.storage).items():
+        period = axis.period(Partition.from_id("", held.partition).frames)
+        table.add_row(branch, str(period), "\n".join(held.findings), held.written_at, held.snapshot)
     return table
 
 

@@ -11,8 +11,10 @@ from prefect.runtime import flow_run
 from stvd.contract import Finding
 from stvd.generate import Outcome, examine, produce
 from stvd.partition import Partition
+from stvd.plausibility import ImplausibleSample
 from stvd.product import Product
 from stvd.production import Production
+from tasks.alerts import alert
 from tasks.progress import reporting
 from tasks.retry import PATIENTLY
 from tasks.tracking import tracked
@@ -39,13 +41,25 @@ def generate(production: Production, partition: str, replace: bool) -> Outcome:
     with reporting(
         f"sampling {when}, members {cell.members.start}–{cell.members.stop - 1}"
     ) as report:
-        return produce(
-            production,
-            cell,
-            replace=replace,
-            origin={"prefect_flow_run": str(flow_run.id or "")},
-            progress=report,
-        )
+        try:
+            return produce(
+                production,
+                cell,
+                replace=replace,
+                origin={"prefect_flow_run": str(flow_run.id or "")},
+                progress=report,
+            )
+        except ImplausibleSample as error:
+            _show(production, partition, error)
+            raise
+
+
+def _show(production: Production, partition: str, error: ImplausibleSample) -> None:
+    """Say why samples were not published, and where they are."""
+    where = error.branch or "not kept"
+    rows = [{"finding": finding, "branch": where} for finding in error.findings]
+    create_table_artifact(rows, description=f"Sample findings of {partition}: {error}")
+    alert("stvd.partition.quarantined", production.product, str(error), partition=partition)
 
 
 @task(name="record", **PATIENTLY)

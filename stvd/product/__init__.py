@@ -22,6 +22,7 @@ from stvd.product.errors import (
 from stvd.product.export import export_zarr
 from stvd.product.ledger import LedgerEntry
 from stvd.product.product import Product
+from stvd.product.quarantine import Quarantined
 from stvd.product.reader import open_product
 from stvd.product.spec import ProductSpec
 from stvd.product.storage import StorageOptions
@@ -45,6 +46,7 @@ __all__ = [
     "ProductMismatch",
     "ProductNotFound",
     "ProductSpec",
+    "Quarantined",
     "StorageOptions",
     "export_zarr",
     "open_product",

@@ -1,0 +1,137 @@
+"""Samples that were not believed: whole partitions on branches of their own, to be looked at.
+
+Readers look at `main`, where they are not. `open_product(uri, snapshot=…)` shows the product as it
+would be with them; `release` publishes them, `drop` lets go of them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import icechunk
+from pydantic import BaseModel, ConfigDict
+
+from stvd.partition import Partition
+from stvd.product.damage import reading
+from stvd.product.errors import NotPublished
+from stvd.product.product import Product
+from stvd.product.storage import Location, StorageOptions
+from stvd.product.version import Version
+from stvd.product.writer import CommitRef
+
+PREFIX = "quarantine."
+FINDINGS = "implausible"
+"""Where in the provenance of a partition the findings are."""
+
+
+class Quarantined(BaseModel):
+    """A partition in quarantine.
+
+    Parameters
+    ----------
+    branch : its name
+    snapshot : of the product, with it
+    findings : why it was not published
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    branch: str
+    partition: str
+    fingerprint: str
+    snapshot: str
+    written_at: str
+    findings: tuple[str, ...]
+
+
+def branch_of(partition: Partition, fingerprint: str) -> str:
+    """The branch on which a partition with a fingerprint is kept."""
+    return f"{PREFIX}{partition.id}.{fingerprint[:12]}"
+
+
+def quarantined(
+    uri: str | Path, *, storage: StorageOptions | None = None
+) -> dict[str, Quarantined]:
+    """What is in quarantine in a product, by branch."""
+    repo = Location.parse(uri, storage).open()
+    branches = sorted(b for b in repo.list_branches() if b.startswith(PREFIX))
+    return {branch: _read(repo, branch)[0] for branch in branches}
+
+
+def release(
+    uri: str | Path, branch: str, *, replace: bool = False, storage: StorageOptions | None = None
+) -> CommitRef:
+    """Publish what is on a branch in spite of its findings, which stay in its provenance.
+
+    Parameters
+    ----------
+    replace : publish it also where something else stands
+
+    Raises
+    ------
+    NotPublished
+        If there is no such branch.
+    AlreadyPublished, FingerprintConflict
+        If the partition is published, and is not to be replaced.
+    """
+    location = Location.parse(uri, storage)
+    held, metadata = _find(location, branch)
+    product = Product.open(uri, storage=storage)
+    partition = Partition.from_id(product.spec.source, held.partition)
+    pr = Version.open(location, snapshot=held.snapshot).array("pr")
+    assert product.spec.shards is not None, "the layout of a stored product is decided"
+    step = product.spec.shards[0]
+    with product.write(
+        partition, held.fingerprint, replace=replace, parts=metadata["parts"]
+    ) as writer:
+        for member in partition.members:
+            for first in range(partition.frames.start, partition.frames.stop, step):
+                frames = range(first, first + step)
+                index = product.spec.index(frames)
+                key = (slice(member, member + 1), slice(index.start, index.stop))
+                with reading(pr, key, location.uri):
+                    writer.put(frames, range(member, member + 1), pr[key])  # type: ignore[arg-type]
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        released = {"released_at": now, "released_from": held.snapshot}
+        reference = writer.commit({**metadata["provenance"], **released})
+    drop(uri, branch, storage=storage)
+    return reference
+
+
+def drop(uri: str | Path, branch: str, *, storage: StorageOptions | None = None) -> None:
+    """Let go of what is on a branch; its bytes go when garbage is collected.
+
+    Raises
+    ------
+    NotPublished
+        If there is no such branch.
+    """
+    location = Location.parse(uri, storage)
+    _find(location, branch)
+    location.open().delete_branch(branch)
+
+
+def _find(location: Location, branch: str) -> tuple[Quarantined, dict[str, Any]]:
+    repo = location.open()
+    there = sorted(b for b in repo.list_branches() if b.startswith(PREFIX))
+    if branch not in there:
+        raise NotPublished(
+            f"{branch} is not in quarantine in {location.uri}. There: {', '.join(there) or 'nothing'}."
+        )
+    return _read(repo, branch)
+
+
+def _read(repo: icechunk.Repository, branch: str) -> tuple[Quarantined, dict[str, Any]]:
+    snapshot = repo.lookup_branch(branch)
+    metadata = dict(repo.lookup_snapshot(snapshot).metadata)
+    held = Quarantined(
+        branch=branch,
+        partition=metadata["partition"],
+        fingerprint=metadata["fingerprint"],
+        snapshot=snapshot,
+        written_at=metadata["written_at"],
+        findings=tuple(metadata["provenance"].get(FINDINGS, ())),
+    )
+    return held, metadata
