@@ -112,7 +112,7 @@ def _on_workers(
                 while waiting and len(runs) < size and entrance.opens(wait=not runs):
                     partition, replace = waiting.pop(0)
                     runs[partition] = _submit(production, partition, replace, asker).id
-                if waiting and entrance.cancelled():
+                if entrance.cancelled():
                     return
                 for partition, state in _finished(entrance.client, runs):
                     del runs[partition]
