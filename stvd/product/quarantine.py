@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import icechunk
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from stvd.partition import Partition
@@ -90,9 +91,11 @@ def release(
             for first in range(partition.frames.start, partition.frames.stop, step):
                 frames = range(first, first + step)
                 index = product.spec.index(frames)
-                key = (slice(member, member + 1), slice(index.start, index.stop))
+                one, at = slice(member, member + 1), slice(index.start, index.stop)
+                key = (one, at, *[slice(None)] * (pr.ndim - 2))
                 with reading(pr, key, location.uri):
-                    writer.put(frames, range(member, member + 1), pr[key])  # type: ignore[arg-type]
+                    samples = np.asarray(pr[key])
+                writer.put(frames, range(member, member + 1), samples)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         released = {"released_at": now, "released_from": held.snapshot}
         reference = writer.commit({**metadata["provenance"], **released})
