@@ -350,16 +350,17 @@ def test_memory_that_runs_out_makes_the_batch_smaller_and_is_recorded(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
         yield from downscale(*args, engine=engine, **options)
 
-    downscale, budgets = stvd.generate.downscale, []
+    def resolve(engine):
+        gib = engine.memory_gib or machine["gib"]
+        return Engine(device="cpu", precision="float32", memory_gib=gib)
+
+    downscale, budgets, machine = stvd.generate.downscale, [], {"gib": 4.0}
+    monkeypatch.setattr(Engine, "resolve", resolve)
     plenty, little = (production(tmp_path / n, source, checkpoint) for n in ("plenty", "little"))
     cell = plenty.plan()[0].partition
     produce(plenty, cell)
     monkeypatch.setattr(stvd.generate, "downscale", scarce)
-    monkeypatch.setattr(
-        stvd.generate.Engine,
-        "resolve",
-        lambda _: Engine(device="cpu", precision="float32", memory_gib=0.02),
-    )
+    machine["gib"] = 0.02
     produce(little, cell)
     assert budgets == [0.02, 0.01, 0.005]
     plans = [
