@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
-EXTRAS ?= dev,s3
+EXTRAS ?= dev,s3,store,servers,kubernetes
 SOURCE ?= gcm_demo
 ARGS   ?=
 BIN    := $(VENV)/bin
@@ -44,7 +44,7 @@ format: $(READY)  ## let ruff mend and format the code
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format .
 
-stack: $(READY)  ## start Prefect, MLflow and a worker on this machine; Ctrl-C stops them
+stack: $(READY)  ## start Prefect, MLflow and workers on this machine; with S3: make stack ARGS=--store
 	@$(BIN)/stvd stack $(ARGS)
 
 constraints: $(READY)  ## write the installed set to constraints.txt, once the tests pass with it

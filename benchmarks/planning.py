@@ -104,7 +104,7 @@ def stub(
     rain = coarse_at(coarse, axis, frames).repeat(factor, axis=-2).repeat(factor, axis=-1)
     turns = np.where(np.arange(rain.shape[-1]) % 2, 1.0, -1.0)
     drawn = [rain * (1 + turns * (k + 1) / (2 + len(members))) for k in members]
-    yield Block(frames, members, np.stack(drawn).astype(np.float32), BatchPlan(1, 1, 1))
+    yield Block(frames, members, np.stack(drawn).astype(np.float32), BatchPlan(1, 1))
 
 
 def overhead(folder: Path, partitions: int) -> dict[str, float]:

@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--region", help="y0:y1,x0:x1 of files, for a trial")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--members", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs/results"))
     parser.add_argument("--out", type=Path, help="Markdown file; printed by default")

@@ -32,7 +32,7 @@ def backfill(
     dry_run: bool = False,
     fan_out: bool = False,
     seed: Seed = 0,
-    steps: Steps = 10,
+    steps: Steps = 8,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
     windows: Windows | None = None,
@@ -49,18 +49,19 @@ def backfill(
         members: Size of the ensemble.
         mode: missing samples what is not there, stale also replaces what has other inputs or
             another model now, replace all of it.
-        checkpoint: Name or folder of the model. Left empty, the one that suits the source best.
+        checkpoint: Name or folder of the model, or models:/NAME@ALIAS of the registry. Left empty,
+            the one that suits the source best.
         dry_run: Show the plan and its cost, and stop. Nothing is made or changed.
         fan_out: Give the partitions to workers. Left off, they run here, one after another.
         seed: Of the noise. Another seed is another ensemble, so another product.
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.
         conserve: Keep the mean of each coarse cell as it is in the source.
-        windows: bridged joins windows without a seam, independent samples each for itself. Left
-            empty, as the product has them, bridged in a new one.
+        windows: overlapping joins windows without a seam, independent samples each for itself. Left
+            empty, as the product has them, overlapping in a new one.
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
-        open_end: Publish the last cell though there is no input after it, to which its last window
-            would be joined. Turned off, it waits for more.
+        open_end: Publish the last cell though there is no input after it, with which its last
+            windows would overlap. Turned off, it waits for more.
     """
     how = production(
         source=source,

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.markup import escape
 
+from flows.models import app as models
 from flows.options import (
     CellFrames,
     CheckpointName,
     Conserve,
+    EventThreshold,
     FanOut,
     LagDays,
     Members,
@@ -29,6 +23,9 @@ from flows.options import (
     OpenEnd,
     ProductName,
     Recheck,
+    Reference,
+    RegionName,
+    Regions,
     Seed,
     Solver,
     Source,
@@ -38,7 +35,8 @@ from flows.options import (
     production_options,
 )
 from flows.settings import Settings
-from flows.stack import reap
+from flows.terminal import console, state
+from flows.terminal import told as _told
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,8 +47,7 @@ app = typer.Typer(
     "Start with `stvd demo`; then `stvd info` lists the records you can use and `stvd products` "
     "what has been made. Every command has examples: `stvd backfill --help`.",
 )
-console = Console(highlight=False)
-state = {"verbose": False}
+app.add_typer(models, name="models")
 
 
 @app.callback()
@@ -99,11 +96,17 @@ def stack(
     status: Annotated[bool, typer.Option("--status", help="Say what runs.")] = False,
     prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
+    store: Annotated[
+        bool, typer.Option("--store", help="Products and artifacts in an S3 store of its own.")
+    ] = False,
+    store_port: Annotated[int, typer.Option(help="First of the ports of the object store.")] = 8333,
 ) -> None:
-    """Start Prefect, MLflow and a worker on this machine, until Ctrl-C.
+    """Start Prefect, MLflow and a worker for each queue on this machine, until Ctrl-C.
 
     - `stvd stack` open the two addresses that it prints
+    - `stvd stack --store` with an object store (extra `store`)
     - `stvd stack --prefect-port 4300` where 4200 is taken
+    - `stvd stack --status` addresses, and whether each service is well
     - `stvd stack --stop` from another terminal
     """
     from flows import stack as local
@@ -113,13 +116,16 @@ def stack(
         running = local.running(settings)
         if status:
             console.print(_addresses(running) if running else "No stack runs here")
+            for name, well in (local.health(running) if running else {}).items():
+                console.print(f"{name:<15}{'well' if well else 'DOWN'}")
         elif stop:
             console.print("Stopped" if local.stop(settings) else "No stack ran here")
         else:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-            with local.stack(
-                settings, prefect_port=prefect_port, mlflow_port=mlflow_port, say=console.print
-            ) as started:
+            ports = local.Ports(
+                prefect=prefect_port, mlflow=mlflow_port, store=store_port if store else None
+            )
+            with local.stack(settings, ports, say=console.print) as started:
                 console.print(_addresses(started) + "\nCtrl-C stops everything")
                 while True:
                     time.sleep(1)
@@ -196,7 +202,7 @@ def downscale(
     checkpoint: CheckpointName = None,
     members: Members = 4,
     seed: Seed = 0,
-    steps: Steps = 10,
+    steps: Steps = 8,
     solver: Solver = "dpmpp2m",
     conserve: Conserve = True,
     windows: Windows = None,
@@ -230,7 +236,7 @@ def backfill(
     checkpoint: CheckpointName = None,
     members: Members = 4,
     seed: Seed = 0,
-    steps: Steps = 10,
+    steps: Steps = 8,
     solver: Solver = "dpmpp2m",
     conserve: Conserve = True,
     windows: Windows = None,
@@ -266,7 +272,7 @@ def nightly(
     checkpoint: CheckpointName = None,
     members: Members = 4,
     seed: Seed = 0,
-    steps: Steps = 10,
+    steps: Steps = 8,
     solver: Solver = "dpmpp2m",
     conserve: Conserve = True,
     windows: Windows = None,
@@ -276,13 +282,22 @@ def nightly(
     wait_hours: WaitHours = 0,
     recheck: Recheck = 3,
     fan_out: FanOut = False,
+    regions: Regions = None,
+    region_name: RegionName = None,
+    event_threshold: EventThreshold = None,
+    reference: Reference = None,
 ) -> None:
     """Publish what has become available, then refresh the diagnostics. Nothing new: no work.
 
     - `stvd nightly --source gcm_jan --cell-frames 20`
     - `stvd nightly --source live --lag-days 2 --wait-hours 3`
     """
-    shared = production_options(locals())
+    shared = production_options(locals()) | {
+        "regions": regions,
+        "region_name": region_name,
+        "event_threshold": event_threshold,
+        "reference": reference,
+    }
     with _told():
         from flows.nightly import nightly as flow
 
@@ -293,20 +308,25 @@ def nightly(
 @app.command()
 def diagnose(
     product: Annotated[str, typer.Argument(help="Name or URI of a product, see `stvd products`.")],
-    regions: Annotated[
-        str | None, typer.Option(help="GeoJSON file or shapefile of regions to have means of.")
+    regions: Regions = None,
+    region_name: RegionName = None,
+    event_threshold: EventThreshold = None,
+    event_amount: Annotated[
+        float | None, typer.Option(help="mm of a day, whose return period is mapped.")
     ] = None,
-    region_name: Annotated[
-        str | None, typer.Option(help="Property that names them. [default: the usual ones]")
+    reference: Reference = None,
+    reference_product: Annotated[
+        str | None, typer.Option(help="Product with these years. [default: the product itself]")
     ] = None,
-    event_threshold: Annotated[
-        float | None, typer.Option(help="mm/h of a step; lists the largest events above it.")
+    evaluation: Annotated[
+        str | None, typer.Option(help="File of `stvd evaluate --calls`, to show its curves.")
     ] = None,
 ) -> None:
     """Compute annual and extreme-event diagnostics of a product, and scores where there is truth.
 
     - `stvd diagnose gcm_demo`
     - `stvd diagnose gcm_demo --regions basins.geojson --event-threshold 5`
+    - `stvd diagnose ssp585 --reference 1991-2020 --reference-product historical`
     """
     with _told():
         from flows.diagnose import diagnose as flow
@@ -316,6 +336,10 @@ def diagnose(
             regions=regions,
             region_name=region_name,
             event_threshold=event_threshold,
+            event_amount=event_amount,
+            reference=reference,
+            reference_product=reference_product,
+            evaluation=evaluation,
         )
         for name, path in {**report.pages, **report.figures, **report.tables}.items():
             console.print(f"{name:<20}{path}", soft_wrap=True)
@@ -328,7 +352,7 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="File to write the scores to.")] = None,
     members: Members = 10,
     seed: Seed = 0,
-    steps: Steps = 10,
+    steps: Steps = 8,
     solver: Solver = "dpmpp2m",
     conserve: Conserve = True,
     windows: Windows = None,
@@ -342,6 +366,9 @@ def evaluate(
         str | None, typer.Option(help="Fine cells y0:y1,x0:x1 to cut out of a file.")
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder to draw figures into.")] = None,
+    calls: Annotated[
+        str | None, typer.Option(help="Also scores these numbers of calls, e.g. 2,4,8.")
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="[default: STVD_DEVICE]")
     ] = None,
@@ -370,6 +397,7 @@ def evaluate(
             frames=frames,
             region=region,
             figures=figures,
+            calls=[int(c) for c in calls.split(",")] if calls else (),
             device=device,
             console=console,
         )
@@ -466,32 +494,5 @@ def info(
 
 
 def _addresses(running: Any) -> str:
-    return f"Prefect  {running.prefect_url}\nMLflow   {running.mlflow_url}"
-
-
-@contextmanager
-def _told(*, quiet: bool = True) -> Iterator[None]:
-    """Tell of the work as it goes, and of an error in a sentence instead of a traceback."""
-    if quiet and not state["verbose"]:  # our own lines say enough
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    # 0 / 0 of cells where it never rained is meant to be missing.
-    warnings.filterwarnings("ignore", "invalid value encountered in divide", RuntimeWarning)
-    reap()  # a server that a killed run left behind holds its database
-    handler: logging.Handler = logging.StreamHandler(sys.stdout)
-    if console.is_terminal:
-        handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
-    logger = logging.getLogger("stvd")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print("Stopped")
-        raise typer.Exit(130) from None
-    except Exception as error:
-        if state["verbose"]:
-            raise
-        console.print(f"[red]{type(error).__name__}[/red] {escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(1) from None
-    finally:
-        logger.removeHandler(handler)
+    store = f"\nS3       {running.store_url}" if running.store_url else ""
+    return f"Prefect  {running.prefect_url}\nMLflow   {running.mlflow_url}{store}"

@@ -25,7 +25,8 @@ def demo(
         source: Coarse record, by its name in the catalog, or the path of a data file.
         members: Size of the ensemble.
         product: Name or URI of the product. Left empty, the name of the source.
-        checkpoint: Name or folder of the model. Left empty, the one that suits the source best.
+        checkpoint: Name or folder of the model, or models:/NAME@ALIAS of the registry. Left empty,
+            the one that suits the source best.
     """
     how = demonstration(source, members, product, checkpoint)
     planned = plan(how, None, None, "missing")

@@ -13,7 +13,7 @@ from flows.settings import Settings
 from stvd.production import Production
 from stvd.report import Report
 
-PARTITIONS = (3, 4, 2, 1)
+PARTITIONS = (2, 3, 1)
 SHOWN = ("crps", "crps_fair", "mse_mean", "emd", "pe", "spread_skill", "lsd", "block_violation")
 
 

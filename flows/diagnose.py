@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
 
 from prefect import flow
-from pydantic import Field
 
-from flows.parameters import find_source
+from flows.parameters import Amount, Years, find_source
 from flows.settings import Settings
 from stvd.product import Product
 from stvd.report import Report, Wanted
@@ -24,7 +22,11 @@ def diagnose(
     source: str | None = None,
     regions: str | None = None,
     region_name: str | None = None,
-    event_threshold: Annotated[float, Field(gt=0)] | None = None,
+    event_threshold: Amount | None = None,
+    event_amount: Amount | None = None,
+    reference: Years | None = None,
+    reference_product: str | None = None,
+    evaluation: str | None = None,
 ) -> Report:
     """Compute the annual and extreme-event diagnostics of what a product holds, and its scores.
 
@@ -36,6 +38,10 @@ def diagnose(
         regions: Path of a GeoJSON file or shapefile with regions, whose means are wanted too.
         region_name: Property of its features that names them. Left empty, the usual ones.
         event_threshold: In mm per hour of a step; the largest events above it are listed.
+        event_amount: In mm of a day; its return period is mapped.
+        reference: Years such as 1991-2020, against which change and very wet days are counted.
+        reference_product: Diagnosed product that has these years. Left empty, the product itself.
+        evaluation: Path of a file of stvd evaluate --calls, whose curves are shown.
     """
     settings = Settings()
     uri = settings.product_uri(product)
@@ -44,7 +50,15 @@ def diagnose(
         _source(uri, source, settings),
         str(settings.report_folder(uri)),
         settings.storage,
-        Wanted(regions=regions, region_name=region_name, event_threshold=event_threshold),
+        Wanted(
+            regions=regions,
+            region_name=region_name,
+            event_threshold=event_threshold,
+            event_amount=event_amount,
+            reference=reference,
+            reference_product=reference_product and settings.product_uri(reference_product),
+            evaluation=evaluation,
+        ),
     )
     publish(made)
     return made

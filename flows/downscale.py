@@ -17,7 +17,7 @@ def downscale(
     checkpoint: str | None = None,
     members: Members = 4,
     seed: Seed = 0,
-    steps: Steps = 10,
+    steps: Steps = 8,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
     windows: Windows | None = None,
@@ -30,14 +30,15 @@ def downscale(
         partition: Frames and members, half-open, e.g. 000240-000480_m000-004, as in a plan.
         source: Coarse record, by its name in the catalog, or the path of a data file.
         product: Name or URI of the product. Left empty, the name of the source.
-        checkpoint: Name or folder of the model. Left empty, the one that suits the source best.
+        checkpoint: Name or folder of the model, or models:/NAME@ALIAS of the registry. Left empty,
+            the one that suits the source best.
         members: Size of the product's ensemble.
         seed: Of the noise. Another seed is another ensemble, so another product.
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.
         conserve: Keep the mean of each coarse cell as it is in the source.
-        windows: bridged joins windows without a seam, independent samples each for itself. Left
-            empty, as the product has them, bridged in a new one.
+        windows: overlapping joins windows without a seam, independent samples each for itself. Left
+            empty, as the product has them, overlapping in a new one.
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
         replace: Sample it anew where other numbers stand. Left off, that is an error.
     """

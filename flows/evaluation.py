@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from flows.listing import comparison, scores
-from flows.parameters import find_source
+from flows.parameters import find_source, locate_checkpoint
 from flows.settings import Settings
 from stvd.checkpoint import Checkpoint
 from stvd.diagnostics.evaluation_figures import figures as draw
+from stvd.diagnostics.plots_calls import realism_distortion
 from stvd.engine import Engine
 from stvd.evaluation import evaluate, require, write
 from stvd.event_file import EventFile, read_event, read_source
 from stvd.sampling import SamplerConfig
-from tasks.progress import Report, reporting
+from tasks.progress import reporting_each
 
 
 def run(
@@ -33,12 +33,13 @@ def run(
     frames: str | None,
     region: str | None,
     figures: Path | None,
+    calls: Sequence[int],
     device: str | None,
     console: Console,
 ) -> None:
     """Score a checkpoint and baselines on a record; JSON to `out`, a table to the console."""
     settings = Settings()
-    folder = checkpoint_folder(checkpoint, settings)
+    folder, _ = locate_checkpoint(checkpoint, settings)
     model = Checkpoint.load(folder)
     event = open_event(data, frames, region, settings)
     if "stvd" in systems:
@@ -49,26 +50,19 @@ def run(
         f"{len(event.frames)} frames of {event.truth.sizes['y']} × {event.truth.sizes['x']} cells, "
         f"{share:.0%} of them with data"
     )
-    with ExitStack() as stack:
-        reports: dict[str, Report] = {}
-
-        def progress(system: str, done: int, total: int) -> None:
-            if system not in reports:
-                reports[system] = stack.enter_context(reporting(system))
-            reports[system](done, total)
-
-        evaluation = evaluate(
-            model,
-            event,
-            members=members,
-            seed=seed,
-            sampler=SamplerConfig(**sampler),
-            engine=Engine(device=device or settings.device),
-            systems=systems,
-            folder=folder,
-            progress=progress,
-        )
+    how, curve = SamplerConfig(**sampler), {}
+    with reporting_each() as progress:
+        shared: dict[str, Any] = {"members": members, "seed": seed, "progress": progress}
+        shared["engine"] = Engine(device=device or settings.device)
+        evaluation = evaluate(model, event, sampler=how, systems=systems, folder=folder, **shared)
+        for number in calls:
+            fewer = how.model_copy(update={"steps": number})
+            scored = evaluate(model, event, sampler=fewer, systems=["stvd"], **shared)
+            curve[number] = scored.table()["stvd"]
     document = evaluation.document(data if Path(data).exists() else None)
+    curves = {str(how.solver): curve} if curve else {}
+    if curves:
+        document["curves"] = curves
     if out is not None:
         write(document, out)
     console.print(scores(document, intervals=console.width >= 150))
@@ -78,17 +72,14 @@ def run(
         console.print(f"Note: {note}", soft_wrap=True)
     if figures is not None:
         figures.mkdir(parents=True, exist_ok=True)
-        for name, figure in draw(evaluation).items():
+        drawn = draw(evaluation)
+        if curves:
+            drawn["realism_distortion"] = realism_distortion(curves, f"{model.name} · {event.name}")
+        for name, figure in drawn.items():
             figure.savefig(figures / f"{name}.png")
-            console.print(f"{name:<12}{figures / name}.png", soft_wrap=True)
+            console.print(f"{name:<20}{figures / name}.png", soft_wrap=True)
     if out is not None:
-        console.print(f"{'scores':<12}{out}", soft_wrap=True)
-
-
-def checkpoint_folder(checkpoint: str, settings: Settings) -> Path:
-    """The folder of a checkpoint: a path, or a name among those of the project."""
-    named = settings.checkpoints / checkpoint
-    return Path(checkpoint) if "/" in checkpoint or not named.exists() else named
+        console.print(f"{'scores':<20}{out}", soft_wrap=True)
 
 
 def open_event(data: str, frames: str | None, region: str | None, settings: Settings) -> EventFile:

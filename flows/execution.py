@@ -152,11 +152,13 @@ def _withdraw(client: SyncPrefectClient, run: UUID) -> None:
 
 def parameters(production: Production, partition: str, replace: bool) -> dict[str, Any]:
     """The parameters of the flow that makes one partition of a production."""
-    shared = (*("product", "checkpoint", "members", "seed", "steps"), *("solver", "conserve"))
+    shared = ("product", "members", "seed", "steps", "solver", "conserve")
     return {
         "partition": partition,
         "source": production.source.reference,
         "replace": replace,
+        # Another machine fetches it; an alias that moves meanwhile changes nothing.
+        "checkpoint": production.model_version or production.checkpoint,
         "windows": production.spec.windows,
         "cell_frames": production.spec.cell_frames,
         **{name: getattr(production, name) for name in shared},

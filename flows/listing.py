@@ -16,6 +16,7 @@ from stvd.catalog import list_sources
 from stvd.partition import Mode, Partition
 from stvd.product import Product
 from stvd.production import Production
+from stvd.published_tables import SUFFIX
 from stvd.source import Source, catalog_files
 
 
@@ -23,6 +24,8 @@ def products(settings: Settings) -> Table:
     """The products in the folder of products."""
     table = Table("product", "source", "members", "partitions", "snapshot")
     for folder in sorted(Path(settings.product_uri("x")).parent.glob("[!.]*")):
+        if folder.name.endswith(SUFFIX):
+            continue
         product = Product.open(folder)
         spec, ledger = product.spec, product.ledger()
         table.add_row(

@@ -10,10 +10,19 @@ from pydantic import Field
 
 from flows.diagnose import diagnose
 from flows.execution import ended, lanes, run
-from flows.parameters import CellFrames, Members, Seed, Solver, Steps, Windows, production
-from flows.settings import Settings
+from flows.parameters import (
+    Amount,
+    CellFrames,
+    Members,
+    Seed,
+    Solver,
+    Steps,
+    Windows,
+    Years,
+    production,
+)
 from stvd.production import Production
-from stvd.report import Report
+from stvd.published_tables import diagnosed
 from tasks.arrival import InputMissing, await_input
 from tasks.planning import Summary, plan, summarise
 
@@ -31,19 +40,24 @@ def nightly(
     recheck: Annotated[int, Field(ge=0)] = 3,
     fan_out: bool = False,
     seed: Seed = 0,
-    steps: Steps = 10,
+    steps: Steps = 8,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
     windows: Windows | None = None,
     cell_frames: CellFrames | None = None,
     open_end: bool = False,
+    regions: str | None = None,
+    region_name: str | None = None,
+    event_threshold: Amount | None = None,
+    reference: Years | None = None,
 ) -> Summary | State[Summary]:
     """Publish every partition whose input has arrived, late ones too; what is there stays.
 
     Args:
         source: Coarse record, by its name in the catalog, or the path of a data file.
         product: Name or URI of the product. Left empty, the name of the source.
-        checkpoint: Name or folder of the model. Left empty, the one that suits the source best.
+        checkpoint: Name or folder of the model, or models:/NAME@ALIAS of the registry. Left empty,
+            the one that suits the source best.
         members: Size of the ensemble.
         lag_days: The record should reach to so many days before now; if it does not, the run fails
             once it has published what is whole. Left empty, nothing is expected.
@@ -55,11 +69,15 @@ def nightly(
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.
         conserve: Keep the mean of each coarse cell as it is in the source.
-        windows: bridged joins windows without a seam, independent samples each for itself. Left
-            empty, as the product has them, bridged in a new one.
+        windows: overlapping joins windows without a seam, independent samples each for itself. Left
+            empty, as the product has them, overlapping in a new one.
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
         open_end: Publish the last cell of a record that has ended. Left off, a cell waits for the
-            input after it, to which its last window is joined.
+            input after it, with which its last windows overlap.
+        regions: Path of regions for the diagnostics, as in diagnose.
+        region_name: Property of its features that names them. Left empty, the usual ones.
+        event_threshold: In mm per hour of a step; the largest events above it are listed.
+        reference: Years such as 1991-2020, against which change and very wet days are counted.
     """
 
     def asked() -> Production:
@@ -87,7 +105,14 @@ def nightly(
         log.info("%s: nothing new in %s", how.name, source)
         summary = summarise(how, planned, {})
     if not (summary.planned or _reported(how)):
-        diagnose(product=how.product, source=source)
+        diagnose(
+            product=how.product,
+            source=source,
+            regions=regions,
+            region_name=region_name,
+            event_threshold=event_threshold,
+            reference=reference,
+        )
     if problems and not summary.failed:
         raise InputMissing(f"{how.product}: {'; '.join(problems)}. This night: {summary}")
     return ended(summary)
@@ -95,9 +120,7 @@ def nightly(
 
 def _reported(how: Production) -> bool:
     """Whether the diagnostics show all that is published, or there is nothing to show."""
-    settings = Settings()
     stands = how.open()
     if stands is None or not stands.ledger():
         return True
-    report = Report.read(settings.report_folder(how.product))
-    return report is not None and report.snapshot == stands.snapshot
+    return diagnosed(how.product, storage=how.storage) == stands.snapshot

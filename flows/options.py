@@ -15,7 +15,10 @@ ProductName = Annotated[
 ]
 CheckpointName = Annotated[
     str | None,
-    typer.Option("--checkpoint", help="Name or folder of the model. [default: the best that fits]"),
+    typer.Option(
+        "--checkpoint",
+        help="Name or folder of the model, or models:/NAME@ALIAS. [default: the best that fits]",
+    ),
 ]
 Members = Annotated[int, typer.Option(min=1, help="Size of the ensemble.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the noise: another seed, another ensemble.")]
@@ -23,8 +26,10 @@ Steps = Annotated[int, typer.Option(min=1, help="Network calls a sample.")]
 Solver = Annotated[Literal["dpmpp2m", "ddim"], typer.Option(help="How a sample is drawn.")]
 Conserve = Annotated[bool, typer.Option(help="Keep the mean of every coarse cell.")]
 Windows = Annotated[
-    Literal["bridged", "independent"] | None,
-    typer.Option(help="Join windows without a seam, or not. [default: as the product; bridged]"),
+    Literal["overlapping", "independent"] | None,
+    typer.Option(
+        help="Join windows without a seam, or not. [default: as the product; overlapping]"
+    ),
 ]
 CellFrames = Annotated[
     int | None,
@@ -45,6 +50,18 @@ Mode = Annotated[
     typer.Option(
         help="missing; stale: replace what has other inputs now, too; replace: all of it."
     ),
+]
+Regions = Annotated[
+    str | None, typer.Option(help="GeoJSON file or shapefile of regions to have means of.")
+]
+RegionName = Annotated[
+    str | None, typer.Option(help="Property that names them. [default: the usual ones]")
+]
+EventThreshold = Annotated[
+    float | None, typer.Option(help="mm/h of a step; lists the largest events above it.")
+]
+Reference = Annotated[
+    str | None, typer.Option(help="Years to compare with, such as 1991-2020; makes r95p too.")
 ]
 
 _PRODUCTION = (

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from flows.settings import Settings
+from stvd.allowlist import check_path
 from stvd.production import Production, checkpoint_for
 from stvd.quality import QualityPolicy
 from stvd.source import Source
 
+Amount = Annotated[float, Field(gt=0)]
+Years = Annotated[str, Field(pattern=r"^\d{4}-\d{4}$")]
 Members = Annotated[int, Field(ge=1, le=1000)]
 Steps = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0)]
 CellFrames = Annotated[int, Field(ge=1)]
 Solver = Literal["dpmpp2m", "ddim"]
-Windows = Literal["bridged", "independent"]
+Windows = Literal["overlapping", "independent"]
 Date = Annotated[
     str,
     Field(
@@ -34,7 +38,7 @@ def production(
     checkpoint: str | None,
     members: int,
     seed: int = 0,
-    steps: int = 10,
+    steps: int = 8,
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
     windows: Windows | None = None,
@@ -45,10 +49,12 @@ def production(
     """What a flow's parameters and the settings of this process together mean."""
     settings = settings or Settings()
     record = find_source(source, settings)
+    folder, model_version = find_checkpoint(checkpoint, record, settings)
     return Production(
         product=settings.product_uri(product or record.name),
         source=record,
-        checkpoint=find_checkpoint(checkpoint, record, settings),
+        checkpoint=str(folder),
+        model_version=model_version,
         members=members,
         seed=seed,
         solver=solver,
@@ -68,8 +74,30 @@ def find_source(reference: str, settings: Settings) -> Source:
     return Source.find(reference, settings.catalog, settings.data_root)
 
 
-def find_checkpoint(checkpoint: str | None, source: Source, settings: Settings) -> str:
-    """The folder of a checkpoint by name or path; left out, the one that suits the source best."""
-    if checkpoint is not None:
-        return checkpoint if "/" in checkpoint else str(settings.checkpoints / checkpoint)
-    return str(checkpoint_for(source, settings.checkpoints))
+def find_checkpoint(
+    checkpoint: str | None, source: Source, settings: Settings
+) -> tuple[Path, str | None]:
+    """As `locate_checkpoint`; left out, the checkpoint that suits the source best."""
+    if checkpoint is None:
+        return checkpoint_for(source, settings.checkpoints), None
+    return locate_checkpoint(checkpoint, settings)
+
+
+def locate_checkpoint(checkpoint: str, settings: Settings) -> tuple[Path, str | None]:
+    """The folder of a checkpoint, and the registered version that it is, if it is one.
+
+    Parameters
+    ----------
+    checkpoint : a name among those of the project, a folder, or an address in the registry,
+        `models:/NAME@ALIAS` or `models:/NAME/NUMBER`, which is fetched and compared with its digest
+    """
+    if checkpoint.startswith("models:/"):
+        from tasks.registry import fetch, resolve  # MLflow takes seconds to import
+
+        version = resolve(checkpoint)
+        return fetch(version, settings.models), version.uri
+    check_path(checkpoint, "checkpoint")
+    named = settings.checkpoints / checkpoint
+    if "/" in checkpoint or (not named.exists() and Path(checkpoint).exists()):
+        return Path(checkpoint), None
+    return named, None

@@ -10,13 +10,28 @@ import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from secrets import token_hex
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 if TYPE_CHECKING:
     from stvd.product import StorageOptions
+
+
+DAY = 86_400
+HEARTBEAT_SECONDS = 30  # the least that Prefect allows
+# What Prefect's server forgets, and when: by itself it keeps flow runs for ever.
+RETENTION = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * DAY),
+    "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P14D",  # ISO 8601, the others take seconds
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(
+        {"prefect.flow-run.heartbeat": DAY}
+    ),
+}
 
 
 class Settings(BaseSettings):
@@ -35,9 +50,33 @@ class Settings(BaseSettings):
         credentials stay in the environment, for the libraries that need them
     mlflow_tracking_uri : MLFLOW_TRACKING_URI, a server or `sqlite:///…`
     prefect_api_url : PREFECT_API_URL; without one a flow starts a server for as long as it runs
+
+    Of the servers that are started here (`flows.stack`, `flows.serve`):
+
+    start_seconds : STVD_START_SECONDS, how long a service of the stack may take to become ready
+    host : STVD_HOST, the address that a service of `flows.serve` listens on
+    mlflow_database : MLFLOW_BACKEND_STORE_URI, e.g. `postgresql://…`; left out, SQLite under `runs`
+    mlflow_artifacts : MLFLOW_ARTIFACTS_DESTINATION, e.g. `s3://bucket/prefix`; left out, under `runs`
+    prefect_login : PREFECT_SERVER_API_AUTH_STRING, `user:password`; switches on Prefect's
+        authentication. PREFECT_SERVER_DATABASE_CONNECTION_URL is for Prefect itself
+    mlflow_user, mlflow_password : MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD; the
+        password switches on MLflow's authentication
+    mlflow_session_key : MLFLOW_FLASK_SERVER_SECRET_KEY; left out, another at every start
+    store_access_key, store_secret_key : AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, those of a store
+        that `flows.serve` starts
+
+    Of the deployments (`flows.deployments`, `flows.automations`):
+
+    pool_template : STVD_POOL_TEMPLATE, YAML with `type` and `base_job_template` of the work pool;
+        left out, processes beside the worker
+    alert_url : STVD_ALERT_URL, a webhook that is sent `{"text": …}` when something is wrong
+    fresh_hours : STVD_FRESH_HOURS, products that must grow and within how many hours, as JSON,
+        `{"europe": 36}`
     """
 
-    model_config = SettingsConfigDict(env_prefix="STVD_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="STVD_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     catalog: Path = Path("catalogs")
     data_root: str | None = None
@@ -51,6 +90,24 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     prefect_api_url: str | None = Field(None, validation_alias="PREFECT_API_URL")
 
+    start_seconds: Annotated[float, Field(gt=0)] = 300
+    host: str = "127.0.0.1"
+    mlflow_database: SecretStr | None = Field(None, validation_alias="MLFLOW_BACKEND_STORE_URI")
+    mlflow_artifacts: str | None = Field(None, validation_alias="MLFLOW_ARTIFACTS_DESTINATION")
+    prefect_login: SecretStr | None = Field(None, validation_alias="PREFECT_SERVER_API_AUTH_STRING")
+    mlflow_user: str = Field("admin", validation_alias="MLFLOW_AUTH_ADMIN_USERNAME")
+    mlflow_password: SecretStr | None = Field(None, validation_alias="MLFLOW_AUTH_ADMIN_PASSWORD")
+    mlflow_session_key: SecretStr = Field(
+        default_factory=lambda: SecretStr(token_hex(32)),
+        validation_alias="MLFLOW_FLASK_SERVER_SECRET_KEY",
+    )
+    store_access_key: str | None = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
+    store_secret_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
+
+    pool_template: Path | None = None
+    alert_url: SecretStr | None = None
+    fresh_hours: dict[str, Annotated[float, Field(gt=0)]] = {}
+
     @cached_property
     def home(self) -> Path:
         """The absolute folder of runs."""
@@ -60,6 +117,18 @@ class Settings(BaseSettings):
     def state_file(self) -> Path:
         """What the local stack has started."""
         return self.home / "stack.json"
+
+    @property
+    def database(self) -> str:
+        """Where an MLflow server that is started here keeps its records."""
+        if self.mlflow_database:
+            return self.mlflow_database.get_secret_value()
+        return f"sqlite:///{self.home}/mlflow.db"
+
+    @property
+    def store(self) -> Path:
+        """Data of an object store that is started here."""
+        return self.home / "store"
 
     def report_folder(self, product_uri: str) -> Path:
         """Where the report of a product goes."""
@@ -74,6 +143,11 @@ class Settings(BaseSettings):
     def artifacts(self) -> Path:
         """Where MLflow artifacts go while no server is named."""
         return self.home / "mlartifacts"
+
+    @property
+    def models(self) -> Path:
+        """Where checkpoints of the registry are kept once they are fetched."""
+        return self.home / "models"
 
     def product_uri(self, product: str) -> str:
         """The URI of a product: itself if it is a path or URI, else its place under `products`."""
@@ -112,10 +186,17 @@ class Settings(BaseSettings):
             "MLFLOW_LOGGING_LEVEL": "WARNING",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            **RETENTION,
         }
         if self.prefect_api_url:
             values["PREFECT_API_URL"] = self.prefect_api_url
+        if self.prefect_login:
+            values["PREFECT_API_AUTH_STRING"] = self.prefect_login.get_secret_value()
+        if self.mlflow_password:
+            values["MLFLOW_TRACKING_USERNAME"] = self.mlflow_user
+            values["MLFLOW_TRACKING_PASSWORD"] = self.mlflow_password.get_secret_value()
         return values
 
     def exported(self) -> dict[str, str]:

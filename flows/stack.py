@@ -1,7 +1,7 @@
-"""The local stack: a Prefect server, an MLflow server and a worker on this machine, loopback only.
+"""The local stack: Prefect, MLflow, an object store if asked for, and a worker for each queue.
 
-Every process it starts inherits a mark that names the supervisor. Whatever carries the mark of a
-supervisor that is gone, a grandchild or the rest of a `kill -9`, is ended before the next start.
+All on this machine and on loopback. `flows.stack_services` and `flows.stack_store` say what is
+started; this module starts it, waits until it is well, and stops it, last first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,58 +20,56 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from flows import stack_store
 from flows.settings import Settings
+from flows.stack_processes import (
+    MARK,
+    STOP_SECONDS,
+    alive,
+    end,
+    ended,
+    gone_is_fine,
+    mark,
+    marked,
+    reap,
+)
+from flows.stack_services import (
+    HOST,
+    QUEUES,
+    Service,
+    StackError,
+    deployments,
+    mlflow,
+    prefect,
+    worker,
+)
 
-HOST = "127.0.0.1"
-MARK = "STVD_SUPERVISOR"
-START_SECONDS = 180.0
-STOP_SECONDS = 20.0
 
-
-class StackError(RuntimeError):
-    """The stack cannot be started or stopped; the message says why and what to do."""
-
-
-class Service(BaseModel):
-    """One process of the stack; `once` is one that does its work and ends."""
+class Ports(BaseModel):
+    """Where the servers listen; without a port for it there is no object store."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    command: tuple[str, ...]
-    port: int | None = None
-    health: str | None = None
-    once: bool = False
+    prefect: int = 4200
+    mlflow: int = 5000
+    store: int | None = None
 
 
 class StackState(BaseModel):
-    """What a running supervisor has started, as written to the state file."""
+    """What a running supervisor has started, as written to the state file; no secrets."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     supervisor: str
     prefect_url: str
     mlflow_url: str
+    store_url: str | None = None
     pids: dict[str, int]
+    health: dict[str, str] = {}
 
     @property
     def prefect_api_url(self) -> str:
         return f"{self.prefect_url}/api"
-
-
-def mark() -> str:
-    """Names this process: its number and when it started, since numbers are used again."""
-    process = psutil.Process()
-    return f"{process.pid}@{process.create_time():.0f}"
-
-
-def alive(supervisor: str) -> bool:
-    """Whether the process that `mark` named is still there; a clock may have moved by a minute."""
-    try:
-        number, started = supervisor.split("@")
-        return abs(psutil.Process(int(number)).create_time() - float(started)) < 60
-    except (psutil.Error, ValueError):
-        return False
 
 
 def running(settings: Settings) -> StackState | None:
@@ -93,100 +90,38 @@ def connect(settings: Settings) -> None:
     if state := running(settings):
         os.environ.setdefault("PREFECT_API_URL", state.prefect_api_url)
         os.environ.setdefault("MLFLOW_TRACKING_URI", state.mlflow_url)
+        if state.store_url and "AWS_ENDPOINT_URL" not in os.environ:
+            os.environ.update(stack_store.reaching(settings, state.store_url))
+            settings = Settings()
     settings.apply()
 
 
-def marked(wanted: Callable[[str], bool]) -> list[psutil.Process]:
-    """This user's processes whose supervisor's mark is `wanted`, but not this one."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            owner = process.environ().get(MARK)
-        except (psutil.Error, OSError):
-            continue
-        if owner and process.pid != os.getpid() and wanted(owner):
-            found.append(process)
-    return found
-
-
-def end(processes: list[psutil.Process], patience: float = STOP_SECONDS) -> None:
-    """Ask processes to end; kill those that have not after `patience` seconds."""
-    for process in processes:
-        with _gone_is_fine():
-            process.terminate()
-    _, stubborn = psutil.wait_procs(processes, timeout=patience)
-    for process in stubborn:
-        with _gone_is_fine():
-            process.kill()
-    psutil.wait_procs(stubborn, timeout=5)
-
-
-def reap() -> int:
-    """End what supervisors and flow runs that are gone have left behind; how many there were."""
-    orphans = marked(lambda owner: not alive(owner))
-    end(orphans, patience=10)
-    return len(orphans)
-
-
-def services(settings: Settings, prefect_port: int, mlflow_port: int) -> list[Service]:
-    """The servers, and the worker that needs them, in the order of starting."""
-    run = (sys.executable, "-m")
+def services(settings: Settings, ports: Ports) -> list[Service]:
+    """Servers first, then what needs them, in the order of starting."""
+    artifacts = settings.mlflow_artifacts or (
+        stack_store.ARTIFACTS if ports.store else settings.artifacts.as_uri()
+    )
     return [
-        Service(
-            name="prefect",
-            command=(
-                *run,
-                "prefect",
-                "server",
-                "start",
-                "--host",
-                HOST,
-                "--port",
-                str(prefect_port),
-            ),
-            port=prefect_port,
-            health=f"http://{HOST}:{prefect_port}/api/health",
-        ),
-        Service(
-            name="mlflow",
-            command=(
-                *(*run, "mlflow", "server", "--host", HOST, "--port", str(mlflow_port)),
-                *("--backend-store-uri", settings.tracking_uri, "--workers", "1"),
-                *("--artifacts-destination", settings.artifacts.as_uri()),
-            ),
-            port=mlflow_port,
-            health=f"http://{HOST}:{mlflow_port}/health",
-        ),
-        Service(
-            name="deployments",
-            command=(*run, "flows.deployments"),
-            once=True,
-        ),
-        Service(
-            name="worker",
-            command=(
-                *(*run, "prefect", "worker", "start", "--pool", "stvd", "--type", "process"),
-                *("--name", socket.gethostname()),
-            ),
-        ),
+        prefect(ports.prefect),
+        mlflow(settings, ports.mlflow, artifacts),
+        *([stack_store.store(settings, ports.store)] if ports.store else []),
+        deployments(),
+        *(worker(queue, "--type", "process") for queue in QUEUES),
     ]
 
 
 @contextmanager
 def stack(
-    settings: Settings,
-    *,
-    prefect_port: int = 4200,
-    mlflow_port: int = 5000,
-    say: Callable[[str], None] = print,
+    settings: Settings, ports: Ports | None = None, *, say: Callable[[str], None] = print
 ) -> Iterator[StackState]:
-    """Start the servers and the worker, and stop them, last first, on leaving.
+    """Start the servers and the workers, and stop them, last first, on leaving.
 
     Raises
     ------
     StackError
         If one already runs here, a port is taken, or a service does not come up.
     """
+    ports = ports or Ports()
     if other := running(settings):
         raise StackError(
             f"a stack already runs on {settings.home}: Prefect {other.prefect_url}, MLflow "
@@ -194,43 +129,47 @@ def stack(
         )
     if orphans := reap():
         say(f"Ended {orphans} processes that an earlier run had left behind")
-    parts = services(settings, prefect_port, mlflow_port)
-    for service in parts:
-        _assert_port_free(service)
     (settings.home / "logs").mkdir(parents=True, exist_ok=True)
+    parts = services(settings, ports)
+    for service in parts:
+        _assert_ports_free(service)
 
-    prefect_url, mlflow_url = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
     os.environ[MARK] = mark()
+    urls = {"prefect": f"http://{HOST}:{ports.prefect}", "mlflow": f"http://{HOST}:{ports.mlflow}"}
+    store_url = f"http://{HOST}:{ports.store}" if ports.store else None
     environment = {
-        **os.environ,
         **settings.environment(),
-        "PREFECT_API_URL": f"{prefect_url}/api",
-        "MLFLOW_TRACKING_URI": mlflow_url,
+        **os.environ,
         **settings.exported(),
+        "PREFECT_API_URL": f"{urls['prefect']}/api",
+        "MLFLOW_TRACKING_URI": urls["mlflow"],
+        **(stack_store.reaching(settings, store_url) if store_url else {}),
     }
     started: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        for service in parts:
-            if service.health is None:  # what needs the servers
-                _await_health(parts, started, settings)
-            say(f"Starting {service.name}")
-            process = _start(service, environment, settings)
-            started[service.name] = process
+        for service in (part for part in parts if part.health):
+            _start(service, environment, settings, started, say)
+        _await_health(parts, started, settings)
+        if store_url:
+            stack_store.make_bucket(stack_store.BUCKET, environment)
+        for service in (part for part in parts if not part.health):
+            _start(service, environment, settings, started, say)
             if service.once:
-                _await_end(service, process, settings)
-                del started[service.name]
+                _await_end(service, started.pop(service.name), settings)
         state = StackState(
             supervisor=mark(),
-            prefect_url=prefect_url,
-            mlflow_url=mlflow_url,
+            prefect_url=urls["prefect"],
+            mlflow_url=urls["mlflow"],
+            store_url=store_url,
             pids={name: process.pid for name, process in started.items()},
+            health={part.name: part.health for part in parts if part.health},
         )
         settings.state_file.write_text(state.model_dump_json(indent=2))
         yield state
     finally:
         for name in reversed(started):
             say(f"Stopping {name}")
-            with _gone_is_fine():
+            with gone_is_fine():
                 end([psutil.Process(started[name].pid)])
             started[name].wait()
         end(marked(lambda owner: owner == mark()), patience=5)
@@ -256,16 +195,33 @@ def stop(settings: Settings) -> bool:
 def check(state: StackState, settings: Settings) -> None:
     """`StackError` naming the first service that has ended."""
     for name, pid in state.pids.items():
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        if ended(pid):
             raise StackError(f"{name} has ended; its log: {_log(name, settings)}")
 
 
+def health(state: StackState) -> dict[str, bool]:
+    """Whether each service is well: a server answers, a worker's process is there."""
+    return {
+        name: not ended(pid) and (name not in state.health or _healthy(state.health[name]))
+        for name, pid in state.pids.items()
+    }
+
+
 def _start(
-    service: Service, environment: dict[str, str], settings: Settings
-) -> subprocess.Popen[bytes]:
+    service: Service,
+    environment: dict[str, str],
+    settings: Settings,
+    started: dict[str, subprocess.Popen[bytes]],
+    say: Callable[[str], None],
+) -> None:
+    say(f"Starting {service.name}")
     with _log(service.name, settings).open("ab") as log:
-        return subprocess.Popen(
-            service.command, env=environment, stdout=log, stderr=log, start_new_session=True
+        started[service.name] = subprocess.Popen(
+            service.command,
+            env=environment | service.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
 
@@ -273,7 +229,7 @@ def _await_health(
     parts: list[Service], started: dict[str, subprocess.Popen[bytes]], settings: Settings
 ) -> None:
     waiting = {part.name: part.health for part in parts if part.health}
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + settings.start_seconds
     while waiting:
         for name, url in list(waiting.items()):
             log = _log(name, settings)
@@ -283,14 +239,14 @@ def _await_health(
                 del waiting[name]
         if waiting and time.monotonic() > deadline:
             raise StackError(
-                f"{', '.join(waiting)} not ready after {START_SECONDS:.0f} s; see {log}"
+                f"{', '.join(waiting)} not ready after {settings.start_seconds:.0f} s; see {log}"
             )
         time.sleep(0.2)
 
 
 def _await_end(service: Service, process: subprocess.Popen[bytes], settings: Settings) -> None:
     try:
-        code = process.wait(START_SECONDS)
+        code = process.wait(settings.start_seconds)
     except subprocess.TimeoutExpired:
         code = -1
     if code != 0:
@@ -307,27 +263,18 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _assert_port_free(service: Service) -> None:
-    if service.port is None:
-        return
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, service.port))
-        except OSError as error:
-            raise StackError(
-                f"port {service.port} on {HOST}, wanted for {service.name}, is taken: end what "
-                f"listens there or say `stvd stack --{service.name}-port PORT`"
-            ) from error
+def _assert_ports_free(service: Service) -> None:
+    for port in service.ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                raise StackError(
+                    f"port {port} on {HOST}, wanted for {service.name}, is taken: end what "
+                    f"listens there or say `stvd stack --{service.name}-port PORT`"
+                ) from error
 
 
 def _log(name: str, settings: Settings) -> Path:
     return settings.home / "logs" / f"{name}.log"
-
-
-@contextmanager
-def _gone_is_fine() -> Iterator[None]:
-    try:
-        yield
-    except psutil.NoSuchProcess:
-        return

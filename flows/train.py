@@ -22,6 +22,8 @@ def train(
 ) -> str:
     """Train a model, or go on with one that was interrupted; returns the folder of the checkpoint.
 
+    It is registered as the challenger of its model, for `evaluate` to compare with the champion.
+
     Args:
         recipe: Path of a recipe, e.g. recipes/gcm.yaml: records, channels, size and settings.
         out: Folder of the checkpoint. Left empty, the recipe's name among the checkpoints.
@@ -34,7 +36,10 @@ def train(
         training = wanted.training.model_copy(update={"steps": steps, "warmup": warmup})
         wanted = wanted.model_copy(update={"training": training})
     folder = out or str(settings.checkpoints / wanted.name)
-    catalog = find_source(wanted.sources[0], settings).catalog
+    sources, held_out = (
+        [find_source(name, settings) for name in names]
+        for names in (wanted.sources, wanted.validation)
+    )
     device = Engine(device=settings.device).resolve().device
-    train_checkpoint(wanted, folder, catalog, settings.data_root, device)
+    train_checkpoint(wanted, folder, sources, held_out, device)
     return folder

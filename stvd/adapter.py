@@ -86,6 +86,8 @@ class Adapter(_Model):
     period : the part of the record to use, `[start, end)`; frames are counted from the epoch of the
         whole record all the same
     coarsen : equal to `factor`: the variables are fine, and averaged over blocks when read
+    sparse : a Zarr store that leaves out chunks of nothing but the fill value; by default a chunk
+        that is not there is an error
     crs : variable of the file with its grid mapping
     grid, truth : entries with the fine grid and the fine precipitation of this one
     join : entries of the same role, grid and times whose variables are added
@@ -103,6 +105,7 @@ class Adapter(_Model):
     region: Region | None = None
     period: Period | None = None
     coarsen: int | None = None
+    sparse: bool = False
     crs: str | None = None
     grid: str | None = None
     truth: str | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 import fsspec
 import yaml
@@ -168,6 +169,12 @@ def read_catalog(catalog: str | Path) -> tuple[Document, str]:
 def check_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise CatalogError(f"{name!r} is no name: use letters, digits, '.', '_' and '-' only.")
+
+
+def check_path(path: str, what: str) -> None:
+    """Refuse a path or URL that a user gave if it leads upwards."""
+    if ".." in unquote(path).replace("\\", "/").split("/"):
+        raise CatalogError(f"{what} {path!r} holds '..': write the folder that is meant.")
 
 
 def check_templates(value: Any, name: str) -> None:

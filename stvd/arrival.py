@@ -56,8 +56,9 @@ def shortened(axis: TimeAxis, available: range, ledger: Iterable[HasFrames]) -> 
         return ""
     lost = range(available.stop, max(frames.stop for frames in beyond))
     return (
-        f"the record ends at {axis.period(available).end}, and {len(beyond)} published partitions "
-        f"reach past that, to {axis.period(lost).end}. They stay published; restore the record"
+        f"the record ends at {axis.period(available).end}, but what was published of it reaches to "
+        f"{axis.period(lost).end} ({len(beyond)} of its partitions end later). All of it stays "
+        "published; restore the record"
     )
 
 

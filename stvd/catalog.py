@@ -8,23 +8,28 @@ catalog is a catalog of its own record (`stvd.layout`).
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dask
 import fsspec
 import xarray as xr
+import zarr
 from intake.readers.entry import Catalog
 
 from stvd.adapter import adapt
 from stvd.allowlist import Document, Strict, read_catalog
 from stvd.contract import CatalogError, Role, time_axis, variables, violations
 from stvd.lattice import IndexRange, Period, TimeAxis
+from stvd.reading import DamagedSource, checked, explained
 
 SCHEMES = {"file": None, "https": None, "s3": "s3fs", "gs": "gcsfs"}
 INSTALL = {"s3fs": "'stvd[s3]'", "cfgrib": "'stvd[grib]'", "gcsfs": "gcsfs"}
 ENGINES = {"HDF5": "netcdf4", "NetCDF3": "netcdf4", "GRIB2": "cfgrib"}
+PATIENT_S3 = {"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 2}}}
+"""Of s3fs, which tries five times, each of two requests: with 15 s a request, 150 s in all."""
 CHUNK = "16MiB"  # of a variable of a file: whole maps over some time; stores keep their own chunks
 
 
@@ -138,13 +143,16 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
     options: dict[str, Any] = {"decode_times": False}
     if not remote and kind == "Zarr":  # a local folder is listed as fast as an index is read
         options["consolidated"] = False
+    storage = dict(data.storage_options or {})
+    if "s3" in schemes:
+        storage |= PATIENT_S3
+    data.storage_options = storage
     if not remote:
         urls = [fsspec.url_to_fs(url)[1] for url in urls]
     elif kind != "Zarr":  # the NetCDF and GRIB libraries read local files only
         urls = [f"simplecache::{url}" for url in urls]
-        data.storage_options = dict.fromkeys(schemes, data.storage_options or {})
+        data.storage_options = dict.fromkeys(schemes, storage)
         options["open_local"] = True
-    data.url = urls[0] if len(urls) == 1 else urls
     if kind != "Zarr":
         options["engine"] = ENGINES[kind]
     entry = document.entry(name)
@@ -158,16 +166,53 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
     try:
         _require("cfgrib" if kind == "GRIB2" else None, *(SCHEMES[s] for s in schemes))
         with dask.config.set({"array.chunk-size": CHUNK}), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The specified chunks separate the stored chunks")
-            return reader.read(**options, chunks=chunks)
-    except (ConnectionError, TimeoutError):  # not the catalog's fault: worth another try
+            warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
+            parts = []
+            for url in urls:
+                data.url = url
+                store = None
+                if kind == "Zarr" and not entry.metadata.stvd.sparse:
+                    store = partial(
+                        zarr.open_group,
+                        url,
+                        mode="r",
+                        path=entry.kwargs.group or data.root or "",
+                        storage_options=storage or None,
+                    )
+                parts.append(checked(reader.read(**options, chunks=None), url, chunks, store))
+            return _combined(parts, entry.kwargs.concat_dim)
+    except DamagedSource:
         raise
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:
+        if known := explained(error, name, where):
+            raise known from error
+        if not isinstance(error, OSError | ValueError | KeyError | ImportError):
+            raise
         said = str(error).rstrip(".")
+        if not isinstance(error, ImportError):
+            said = _missing_bucket(where, storage) or said
         raise CatalogError(
             f"{name} cannot be read from {where}: {said}. Check that the data are there, that root "
             "names their folder or bucket, and the credentials in the environment."
         ) from error
+
+
+def _missing_bucket(url: str, storage: dict[str, Any]) -> str:
+    """Says so if the bucket is what is missing."""
+    scheme, _, path = url.partition("://")
+    bucket = path.split("/", 1)[0]
+    if scheme != "s3" or fsspec.filesystem("s3", **storage).exists(bucket):
+        return ""
+    return f"there is no bucket {bucket}"
+
+
+def _combined(parts: list[xr.Dataset], concat_dim: str | None) -> xr.Dataset:
+    """The parts of a record that several files or stores hold, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    if concat_dim is None:
+        return cast(xr.Dataset, xr.combine_by_coords(parts))
+    return xr.combine_nested(parts, concat_dim=concat_dim)
 
 
 def _intake_reader(document: Document, name: str, root: str) -> Any:
@@ -190,7 +235,9 @@ def _intake_reader(document: Document, name: str, root: str) -> Any:
         "entries": {
             name: {
                 "reader": entry.reader,
-                "kwargs": entry.kwargs.model_dump(exclude_defaults=True),
+                "kwargs": entry.kwargs.model_dump(
+                    exclude_defaults=True, exclude={"combine", "concat_dim"}
+                ),
                 "metadata": {},
                 "output_instance": entry.output_instance,
                 "user_parameters": {},

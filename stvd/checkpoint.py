@@ -210,12 +210,7 @@ def load_weights(network: torch.nn.Module, folder: Path, sha256: str) -> None:
     CheckpointError
         If the file is not the one of this digest, or holds another architecture.
     """
-    data = (folder / WEIGHTS).read_bytes()
-    if (found := hashlib.sha256(data).hexdigest()) != sha256:
-        raise CheckpointError(
-            f"{folder / WEIGHTS} is not the file its card describes: sha256 {found[:12]}…, "
-            f"card {sha256[:12]}…. Restore both files from where they were published"
-        )
+    data = _read_weights(folder, sha256)
     try:
         network.load_state_dict({k: v.float() for k, v in load(data).items()}, strict=True)
     except RuntimeError as error:
@@ -223,6 +218,35 @@ def load_weights(network: torch.nn.Module, folder: Path, sha256: str) -> None:
             f"{folder / WEIGHTS} holds another architecture than {CARD} says: {error}"
         ) from None
     network.eval().requires_grad_(False)
+
+
+def verify(folder: str | Path, digest: str) -> Card:
+    """The card of a folder that holds, byte for byte, the checkpoint of a known digest.
+
+    Raises
+    ------
+    CheckpointError
+        If it holds another one, or a file is missing, truncated or altered.
+    """
+    card = Card.read(folder)
+    if card.digest != digest:
+        raise CheckpointError(
+            f"{folder} holds the checkpoint of digest {card.digest[:12]}…, and {digest[:12]}… is wanted. "
+            "Restore both files from where they were published"
+        )
+    _read_weights(Path(folder), card.weights_sha256)
+    return card
+
+
+def _read_weights(folder: Path, sha256: str) -> bytes:
+    """The file of weights, if it is the one of this digest."""
+    data = (folder / WEIGHTS).read_bytes()
+    if (found := hashlib.sha256(data).hexdigest()) != sha256:
+        raise CheckpointError(
+            f"{folder / WEIGHTS} is not the file its card describes: sha256 {found[:12]}…, "
+            f"card {sha256[:12]}…. Restore both files from where they were published"
+        )
+    return data
 
 
 def _digest(weights_sha256: str, model: BaseModel, channels: Channels) -> str:

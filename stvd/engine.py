@@ -77,54 +77,48 @@ def _memory_bytes(device: str) -> float:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How many windows, tiles of each and members of each share a network call."""
+    """How many tiles of a window and members of each share a network call."""
 
-    windows: int
     tiles: int
     members: int
 
     def smaller(self) -> BatchPlan | None:
         """The next one to try where this one does not fit in memory; None after the smallest."""
-        if self.windows > 1:
-            return BatchPlan(self.windows // 2, self.tiles, self.members)
         if self.tiles > 1:
-            return BatchPlan(1, self.tiles // 2, self.members)
-        return BatchPlan(1, 1, self.members // 2) if self.members > 1 else None
+            return BatchPlan(self.tiles // 2, self.members)
+        return BatchPlan(1, self.members // 2) if self.members > 1 else None
+
+
+def windows_held(calls: int) -> int:
+    """Windows that are in work at once: one every second call, and those between (`stvd.window_chain`)."""
+    return 2 * calls + 1
 
 
 def plan_batches(
     network: STVD,
     shape: tuple[int, int],
     *,
-    cycles: range,
+    calls: int,
     tiles: int,
     members: int,
     memory_gib: float,
 ) -> BatchPlan:
-    """The largest batch whose activations fit the budget: members first, then tiles, then windows.
+    """The largest batch whose activations fit the budget beside what is held: members first, then tiles.
 
     Parameters
     ----------
     shape : fine cells (y, x) of a tile, its halo included
-    cycles : numbers of the cycles to sample, on the absolute lattice
+    calls : of the network a sample
     tiles : of a frame
     members : of the ensemble
     """
     budget = memory_gib * 2**30
-    budget -= min((tiles - 1) * condition_bytes(network, shape), KEPT * budget)
-    call, fields = sample_bytes(network, shape), tiles * field_bytes(network, shape)
-    if budget < members * (call + fields):
-        return BatchPlan(1, 1, max(1, int(budget / (call + fields))))
-    together = int((budget - members * fields) / (members * call))
-    if together < tiles:
-        return BatchPlan(1, together, members)
-    # A power of two that cuts cells of equal length alike wherever they lie on the lattice.
-    windows = 1
-    while 2 * windows * members * (tiles * call + fields) <= budget and not any(
-        edge % (2 * windows) for edge in (cycles.start, cycles.stop)
-    ):
-        windows *= 2
-    return BatchPlan(windows, tiles, members)
+    budget -= min(windows_held(calls) * tiles * condition_bytes(network, shape), KEPT * budget)
+    budget -= members * tiles * field_bytes(network, shape, calls)
+    call = sample_bytes(network, shape)
+    if budget < members * call:
+        return BatchPlan(1, max(1, int(budget / call)))
+    return BatchPlan(min(tiles, int(budget / (members * call))), members)
 
 
 def sample_bytes(network: STVD, shape: tuple[int, int]) -> int:
@@ -145,6 +139,10 @@ def condition_bytes(network: STVD, shape: tuple[int, int]) -> int:
     return int(4 * config.window * shape[0] * shape[1] * maps)
 
 
-def field_bytes(network: STVD, shape: tuple[int, int]) -> int:
-    """Memory of one (window, tile, member) outside of network calls: 8 fields of the sampler."""
-    return 4 * network.config.window * shape[0] * shape[1] * 8
+def field_bytes(network: STVD, shape: tuple[int, int], calls: int) -> int:
+    """Memory that a chain holds of one (tile, member) between calls, and a few fields within one.
+
+    The noisy and the last clean field of every frame in work, the noise that frames have in common.
+    """
+    frames = windows_held(calls) * network.config.window
+    return 4 * shape[0] * shape[1] * (2 * frames + 16 + 8 * network.config.window)

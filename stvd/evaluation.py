@@ -133,6 +133,7 @@ def evaluate(
     engine: Engine | None = None,
     systems: Sequence[str] = SYSTEMS,
     baselines: Mapping[str, Downscaler] | None = None,
+    rivals: Mapping[str, Checkpoint] | None = None,
     folder: str | Path | None = None,
     replicates: int = 200,
     progress: Progress | None = None,
@@ -143,8 +144,9 @@ def evaluate(
     ----------
     members : of the ensembles; deterministic systems have one
     seed : of the noise of every system
-    systems : of `SYSTEMS` and the names of `baselines`, in the order of the result
+    systems : of `SYSTEMS` and the names of `baselines` and `rivals`, in the order of the result
     baselines : further systems by name
+    rivals : further checkpoints by name, sampled as this one is
     folder : of the checkpoint, where the table of the quantile mapping lies beside the weights;
         without one that system is left out
     replicates : of the bootstrap of the intervals
@@ -157,7 +159,8 @@ def evaluate(
     sampler = sampler or SamplerConfig()
     known, absent = _baselines(folder)
     known |= baselines or {}
-    there = dict.fromkeys((*SYSTEMS, *known))
+    sampling = {"stvd": checkpoint} | dict(rivals or {})
+    there = dict.fromkeys((*SYSTEMS, *known, *sampling))
     unknown = [s for s in systems if s not in there]
     if unknown or not systems:
         raise ValueError(
@@ -166,11 +169,11 @@ def evaluate(
     notes = [absent[name] for name in systems if name in absent and name not in known]
     runs: dict[str, xr.DataArray] = {}
     for name in systems:
-        if name == "stvd":
-            require(checkpoint, event)
-            checkpoint, said = _widened(checkpoint, event)
+        if name in sampling:
+            require(sampling[name], event)
+            allowed, said = _widened(sampling[name], event)
             notes += said
-            runs[name] = sampled(checkpoint, event, members, seed, sampler, engine)
+            runs[name] = sampled(allowed, event, members, seed, sampler, engine)
         elif name in known:
             runs[name] = _of_baseline(known[name], event, members, seed)
     config = score_config(checkpoint, event, sampler)

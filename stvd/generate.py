@@ -91,7 +91,7 @@ def examine(production: Production, partition: Partition) -> list[Finding]:
 
 def _of_neighbour(finding: Finding, partition: Partition) -> Finding:
     """A finding on frames beside a partition, which says why it concerns the partition."""
-    why = f"(The frame lies beside {partition.id}, whose windows are joined to it.)"
+    why = f"(The frame lies beside {partition.id}, whose windows reach it.)"
     return finding.model_copy(update={"remedy": f"{finding.remedy} {why}"})
 
 
@@ -142,7 +142,7 @@ def produce(
     ----------
     replace : sample it anew whatever stands there, another fingerprint or a damaged partition
     origin : names of what asked for it, e.g. the flow run, for the provenance record
-    progress : called with (windows done, windows in all)
+    progress : called with (network calls done, network calls in all)
 
     Raises
     ------
@@ -267,6 +267,7 @@ def provenance(
     return {
         "source": production.source.name,
         "model": card.name,
+        "model_version": production.model_version,
         "model_digest": card.digest,
         "input_digest": parts["input"],
         "input_frames": [parts["reads"].start, parts["reads"].stop],

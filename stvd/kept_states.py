@@ -18,6 +18,8 @@ import numpy as np
 import xarray as xr
 
 from stvd.diagnostics.accumulate_store import VERSION, partition_states
+from stvd.diagnostics.percentiles import wet_day_percentiles
+from stvd.fingerprint import digest_dataset
 from stvd.product import LedgerEntry, ProductSpec
 
 
@@ -27,6 +29,7 @@ def kept_states(
     ledger: Iterable[LedgerEntry],
     folder: Path,
     *,
+    reference: xr.Dataset | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[xr.Dataset]:
     """The states of what a product holds, those of cells that are new counted now.
@@ -36,6 +39,7 @@ def kept_states(
     published : Dataset with `pr`, as `stvd.product.open_product` gives it
     spec, ledger : of the product at the same snapshot
     folder : where states are kept; files of cells that stand no longer are removed
+    reference : percentiles of wet days, as of `kept_percentiles`; others, and all is counted anew
     progress : called with (cells done, cells in all)
 
     Returns
@@ -47,31 +51,83 @@ def kept_states(
     cells = numbers // spec.cell_frames
     entries = list(ledger)
     present = np.unique(cells).tolist()
+    by = None if reference is None else digest_dataset(reference)
     files = []
     for done, cell in enumerate(present):
         inside = np.flatnonzero(cells == cell)
         frames = numbers[inside]
-        file = folder / f"{_name(cell, frames, entries, spec)}.nc"
+        file = folder / f"{_name(cell, frames, entries, spec, by)}.nc"
         if not file.exists():
             pr = published["pr"].isel(time=slice(int(inside[0]), int(inside[-1]) + 1))
-            _write(partition_states(pr, spec.axis), file)
+            _write(partition_states(pr, spec.axis, reference=reference), file)
         files.append(file)
         if progress:
             progress(done + 1, len(present))
-    for other in set(folder.glob("*.nc")) - set(files):
+    for other in set(folder.glob("[0-9]*.nc")) - set(files):
         other.unlink()
     return [xr.open_dataset(file, engine="netcdf4", decode_coords="all") for file in files]
 
 
-def _name(cell: int, frames: np.ndarray, entries: list[LedgerEntry], spec: ProductSpec) -> str:
+def kept_percentiles(
+    published: xr.Dataset,
+    spec: ProductSpec,
+    ledger: Iterable[LedgerEntry],
+    folder: Path,
+    *,
+    first: int,
+    last: int,
+) -> xr.Dataset:
+    """The 95th and 99th percentile of wet days of some years of a product, computed once.
+
+    Parameters
+    ----------
+    published, spec, ledger : of that product, as in `kept_states`
+    folder : where they are kept
+    first, last : years, both included
+
+    Raises
+    ------
+    ValueError
+        If nothing is published of these years.
+    """
+    years = published["time"].dt.year.values
+    places = np.flatnonzero((years >= first) & (years <= last))
+    if not places.size:
+        raise ValueError(
+            f"nothing is published of the reference period {first}-{last}: {spec.name} has the years "
+            f"{years.min()}-{years.max()}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    part = published.isel(time=slice(int(places[0]), int(places[-1]) + 1))
+    frames = spec.axis.locate(part["time"])
+    made_of = [
+        VERSION, spec.name, frames.tolist(),
+        sorted([e.partition, e.fingerprint, e.content] for e in ledger
+               if e.frames.start <= frames[-1] and e.frames.stop > frames[0]),
+    ]  # fmt: skip
+    file = folder / f"percentiles_{_digest(made_of)}.nc"
+    if not file.exists():
+        _write(wet_day_percentiles(part["pr"], spec.axis), file)
+    for other in set(folder.glob("percentiles_*.nc")) - {file}:
+        other.unlink()
+    return xr.load_dataset(file, engine="netcdf4", decode_coords="all")
+
+
+def _name(
+    cell: int, frames: np.ndarray, entries: list[LedgerEntry], spec: ProductSpec, by: str | None
+) -> str:
     here = range(cell * spec.cell_frames, (cell + 1) * spec.cell_frames)
     made_of = [
         VERSION,
         frames.tolist(),
         sorted([e.partition, e.fingerprint, e.content] for e in entries if e.frames.start in here),
+        *([] if by is None else [by]),
     ]
-    digest = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
-    return f"{here.start:08d}-{here.stop:08d}_{digest[:16]}"
+    return f"{here.start:08d}-{here.stop:08d}_{_digest(made_of)}"
+
+
+def _digest(made_of: list[object]) -> str:
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
 
 
 def _write(states: xr.Dataset, file: Path) -> None:

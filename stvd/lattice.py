@@ -20,8 +20,8 @@ CALENDARS = ("standard", "proleptic_gregorian", "noleap", "360_day", "all_leap",
 _ALIASES = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
 _FORMATS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y-%m", "%Y")
 
-WindowRule = Literal["bridged", "independent"]
-"""Whether windows are joined by bridges, or sampled each for itself."""
+WindowRule = Literal["overlapping", "independent"]
+"""Whether windows share their first and last frames, or are sampled each for itself."""
 
 
 def canonical_calendar(name: str) -> str:
@@ -218,66 +218,72 @@ def as_cftime(time: xr.DataArray, calendar: str) -> np.ndarray:
 
 
 class WindowLattice(BaseModel):
-    """Where windows lie in time: anchors, sampled by themselves, and bridges from each to the next.
+    """Where windows lie in time.
 
-    Anchor i is the T frames [iC, iC + T). Bridged, C = 2T − 2 and bridge i is the T frames
-    [iC + T − 1, (i + 1)C + 1): its first is the last of anchor i and its last the first of anchor
-    i + 1, both known; the T − 2 frames between are its own. Independent, C = T and there are none.
+    Window i is the T frames [iC, iC + T). Overlapping, C = T − 1: the last frame of a window is the
+    first of the next, and at every call of the network what both say of it is merged
+    (`stvd.window_chain`). Independent, C = T.
 
     Parameters
     ----------
-    length : frames of a window, T; fewer than 3 leave nothing to bridge and are independent
-    rule : `bridged` or `independent`
+    length : frames of a window, T; windows of one frame are independent
+    rule : `overlapping` or `independent`
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     length: int = Field(ge=1)
-    rule: WindowRule = "bridged"
+    rule: WindowRule = "overlapping"
 
     @property
-    def bridged(self) -> bool:
-        return self.rule == "bridged" and self.length > 2
+    def overlap(self) -> int:
+        """Frames that a window has in common with the next."""
+        return int(self.rule == "overlapping" and self.length > 1)
 
     @property
     def cycle(self) -> int:
-        """C, the frames from one anchor to the next."""
-        return 2 * self.length - 2 if self.bridged else self.length
+        """C, the frames from the start of one window to that of the next."""
+        return self.length - self.overlap
 
     @property
     def edges(self) -> tuple[int, ...]:
-        """Frames of a cycle whose predecessor is another window's, counted from its start."""
-        return (0, self.length) if self.bridged else (0,)
+        """Frames of a cycle that are reached over a seam.
 
-    def cycles(self, frames: range) -> range:
-        """Numbers of the cycles that `frames` touch."""
-        return range(frames.start // self.cycle, -(-frames.stop // self.cycle))
-
-    def reads(self, frames: range) -> range:
-        """The frames of input that decide the numbers of `frames`.
-
-        They begin with a cycle, and end with the last window that `frames` touch or, if that is a
-        bridge, with the anchor behind it.
+        Of independent windows their first; of overlapping ones the frame that two have in common and the
+        one after it, where there are other steps to compare these with.
         """
-        touched = self.cycles(frames)
-        after = touched[-1] + (self.bridged and frames[-1] not in self.anchor(touched[-1]))
-        return range(self.anchor(touched[0]).start, self.anchor(after).stop)
+        return (0, 1) if self.overlap and self.cycle > 2 else (0,)
 
-    def anchor(self, number: int) -> range:
-        """Frames of an anchor."""
+    def window(self, number: int) -> range:
+        """Frames of a window."""
         first = number * self.cycle
         return range(first, first + self.length)
 
-    def joints(self, number: int) -> dict[int, int]:
-        """The frames of an anchor that a bridge leads to, by their place in it, and each bridge's name.
+    def touching(self, frames: range) -> range:
+        """Numbers of the windows that hold one of `frames`."""
+        return range(
+            -((self.length - 1 - frames.start) // self.cycle), (frames.stop - 1) // self.cycle + 1
+        )
 
-        The last frame of an anchor and the first of the next have the same name: that frame.
+    def within(self, record: range) -> range:
+        """Numbers of the windows of a record: as few as hold all of its frames."""
+        first = record.start // self.cycle
+        last = -((self.length - record.stop) // self.cycle)
+        return range(first, max(first, last) + 1)
+
+    def sampled(self, frames: range, calls: int) -> range:
+        """Numbers of the windows that decide the numbers of `frames` over so many last calls.
+
+        A call brings what a window says to its neighbours, so each call before the last needs one
+        window more on either side.
         """
-        if not self.bridged:
-            return {}
-        return {0: self.anchor(number)[0], self.length - 1: self.anchor(number + 1)[0]}
+        touched, reach = self.touching(frames), self.overlap * (calls - 1)
+        return range(touched.start - reach, touched.stop + reach)
 
-    def bridge(self, number: int) -> range:
-        """Frames of the bridge from an anchor to the next, the known ones at both ends included."""
-        last = self.anchor(number)[-1]
-        return range(last, last + self.length)
+    def reads(self, frames: range, calls: int) -> range:
+        """The frames of input that decide the numbers of `frames`, sampled in so many calls.
+
+        The mean downscaler is merged like a call before the first.
+        """
+        windows = self.sampled(frames, calls + 1)
+        return range(self.window(windows[0]).start, self.window(windows[-1]).stop)

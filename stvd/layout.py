@@ -15,6 +15,7 @@ from typing import Any, Literal
 import cftime
 import numpy as np
 import xarray as xr
+from zarr.codecs import ZstdCodec
 
 from stvd.contract import QUANTITIES, CatalogError, quantity
 from stvd.coverage import VALID, valid_region
@@ -116,7 +117,15 @@ def write_record(
     for variable in file.variables.values():
         variable.encoding = {}
     if str(path).endswith(".zarr"):
-        file.to_zarr(path, mode="w", zarr_format=zarr_format, consolidated=zarr_format == 2)
+        checksum = ZstdCodec(level=1, checksum=True)
+        file.to_zarr(
+            path,
+            mode="w",
+            zarr_format=zarr_format,
+            consolidated=zarr_format == 2,
+            write_empty_chunks=True,
+            encoding={n: {"compressors": checksum} for n in file.variables if zarr_format == 3},
+        )
     else:
         file.to_netcdf(path, engine="netcdf4")
 

@@ -54,7 +54,7 @@ class ScoreConfig(BaseModel):
     window : length of the cycle of windows, frames; None leaves the seam ratio out. Windows of T
         frames that are sampled one by one have a cycle of T
     window_edges : where in the cycle a window begins: a seam lies between frame k − 1 and k for every
-        k ≡ edge (mod `window`). Windows 0–4 and bridges 5–7 have `window=8, window_edges=(0, 5)`
+        k ≡ edge (mod `window`). Windows of 5 that share a frame have `window=4, window_edges=(0, 1)`
     tile_edges_y, tile_edges_x : edges of the tiles sampled apart, for the tile-seam ratio: edge k lies
         between the cells k − 1 and k; in x, 0 is the one where a periodic grid closes
     spectrum_box : (y start, y stop, x start, x stop) of the cells whose spectrum is taken. None takes
@@ -146,7 +146,7 @@ def piece_statistics(
     out |= _of_cells(now, weights, config)
     if y is not None:
         out |= _fractions(x, y, valid, config)
-        out |= _autocorrelations(x, y, valid, config)
+    out |= _autocorrelations(x, y, valid, config)
     out |= _spectra(now, config)
     out |= temporal_sums(
         now,
@@ -251,17 +251,25 @@ def _fraction(
     return counts.ravel() * (1 / scale**2)
 
 
-def _autocorrelations(x: np.ndarray, y: np.ndarray, valid: np.ndarray, config: ScoreConfig) -> Sums:
-    """Σ |ρ_member − ρ_truth| over frames, tiles and members, and how many were defined, per lag."""
-    ours, true = (
-        autocorrelation(v, config.lags, valid=valid, periodic_x=config.periodic_x) for v in (x, y)
-    )
-    gap = np.abs(ours - true)
-    sums = np.nansum(gap, axis=(0, 1, 2)), np.isfinite(gap).sum(axis=(0, 1, 2))
-    return {
-        "autocorrelation_gap": ("lag", sums[0]),
-        "autocorrelation_count": ("lag", sums[1] * 1.0),
+def _autocorrelations(
+    x: np.ndarray, y: np.ndarray | None, valid: np.ndarray, config: ScoreConfig
+) -> Sums:
+    """Σ ρ of each system and Σ |ρ_member − ρ_truth| over frames, tiles and members, and how many of
+    each were defined, per lag."""
+    systems = {"": x} if y is None else {"": x, "_truth": y}
+    found = {
+        name: autocorrelation(v, config.lags, valid=valid, periodic_x=config.periodic_x)
+        for name, v in systems.items()
     }
+    if y is not None:
+        found["_gap"] = np.abs(found[""] - found["_truth"])
+    out: Sums = {}
+    for name, values in found.items():
+        by_lag = values.reshape(-1, len(config.lags))
+        out[f"autocorrelation{name}"] = ("lag", np.nansum(by_lag, axis=0))
+        known = "autocorrelation_count" if name == "_gap" else f"autocorrelation{name}_known"
+        out[known] = ("lag", np.isfinite(by_lag).sum(axis=0) * 1.0)
+    return out
 
 
 def _box(config: ScoreConfig, x: np.ndarray) -> tuple[slice, slice]:

@@ -36,14 +36,15 @@ class Production(BaseModel):
     product : URI of the product, a folder or `s3://bucket/prefix`
     source : the coarse record
     checkpoint : folder of the model
+    model_version : `models:/name/version` where the model comes from a registry
     members : of the ensemble
     seed : of the noise
     solver, steps, conserve : how a sample is drawn (`stvd.sampling.SamplerConfig`)
-    windows : `bridged` or `independent` (`stvd.lattice.WindowLattice`); None takes what the product
-        has, `bridged` for a new one
+    windows : `overlapping` or `independent` (`stvd.lattice.WindowLattice`); None takes what the product
+        has, `overlapping` for a new one
     cell_frames : frames of a partition; None takes about a month. A product keeps its own
-    open_end : sample the last cell of a record also where the input after it is not there, to which
-        its last window would be joined; else it waits
+    open_end : sample the last cell of a record also where the input after it is not there, with which
+        its last windows would overlap; else it waits
     keepbits : mantissa bits kept when storing; None keeps all
     device : `auto`, `cpu`, `cuda` or `mps`
     quality : which faults of the input stop a partition
@@ -55,10 +56,11 @@ class Production(BaseModel):
     product: str
     source: Source
     checkpoint: str
+    model_version: str | None = None
     members: int = Field(4, ge=1, le=1000)
     seed: int = Field(0, ge=0)
     solver: Literal["dpmpp2m", "ddim"] = "dpmpp2m"
-    steps: int = Field(10, ge=1, le=1000)
+    steps: int = Field(8, ge=1, le=1000)
     conserve: bool = True
     windows: WindowRule | None = None
     cell_frames: int | None = Field(None, ge=1)
@@ -91,7 +93,7 @@ class Production(BaseModel):
         stands = product.spec if product else None
         lattice = WindowLattice(
             length=stands.window if stands else self.window(),
-            rule=self.windows or (stands.windows if stands else "bridged"),
+            rule=self.windows or (stands.windows if stands else "overlapping"),
         )
         return ProductSpec(
             name=self.name,
@@ -138,7 +140,7 @@ class Production(BaseModel):
             source=self.source.name,
             cell_frames=self.spec.cell_frames,
             members=range(self.members),
-            reads=None if self.open_end else self.spec.lattice.reads,
+            reads=None if self.open_end else self._needed,
             ledger=ledger,
             fingerprint_of=fingerprint_of,
             mode=mode,
@@ -181,15 +183,18 @@ class Production(BaseModel):
     def reads(self, partition: Partition) -> range:
         """The frames of input that decide the numbers of a partition, as far as there are any."""
         own, record = partition.frames, self.source.info.frames
-        needed = self.spec.lattice.reads(own)
+        needed = self._needed(own)
         return range(
             min(own.start, max(needed.start, record.start)),
             max(own.stop, min(needed.stop, record.stop)),
         )
 
+    def _needed(self, frames: range) -> range:
+        return self.spec.lattice.reads(frames, self.steps)
+
     def open_ended(self, partition: Partition) -> bool:
-        """Whether the record ends before the input to which a partition would be joined."""
-        needed = self.spec.lattice.reads(partition.frames)
+        """Whether the record ends before the input with which the windows of a partition overlap."""
+        needed = self._needed(partition.frames)
         return needed.stop > self.source.info.frames.stop
 
     def window(self) -> int:
@@ -200,8 +205,8 @@ class Production(BaseModel):
         return Card.read(self.checkpoint).model.window
 
     def _cell(self, lattice: WindowLattice) -> int:
-        """Frames of a partition: what is asked for, or whole cycles of about a month."""
-        if self.cell_frames and lattice.bridged:
+        """Frames of a partition: what is asked for, or whole windows of about a month."""
+        if self.cell_frames and lattice.overlap:
             return self.cell_frames
         wanted = self.cell_frames or MONTH_SECONDS / self.axis.step_seconds
         return max(1, round(wanted / lattice.cycle)) * lattice.cycle

@@ -133,6 +133,11 @@ def enforce(findings: Sequence[Finding], policy: QualityPolicy) -> None:
         raise QualityError(stopping)
 
 
+def worst(findings: Sequence[Finding]) -> Severity | None:
+    """The gravest severity among findings; None where there is none."""
+    return max((f.severity for f in findings), key=RANK.__getitem__, default=None)
+
+
 def cleaned(coarse: xr.Dataset, policy: QualityPolicy) -> xr.Dataset:
     """The dataset with the repairs that the policy allows: small negative rain set to zero."""
     if policy.negative == "stop":

@@ -28,6 +28,7 @@ class Recipe(BaseModel):
     name : of the checkpoint
     description : what the checkpoint is for, in a sentence
     sources : coarse sources of the catalog that have truth, or files; one event each
+    validation : sources with truth that are held out; the sample figures of a training show the first
     predictors : coarse variables beside `pr`
     statics : fixed fine fields: `orog`, `land_fraction`, and `areacella`, which tells a model that serves
         several grid spacings which one it is on
@@ -47,6 +48,7 @@ class Recipe(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     description: str = ""
     sources: tuple[str, ...] = Field(min_length=1)
+    validation: tuple[str, ...] = ()
     predictors: tuple[str, ...] = ()
     statics: tuple[Literal["orog", "land_fraction", "areacella"], ...] = ()
     mask: bool = False
@@ -60,7 +62,9 @@ class Recipe(BaseModel):
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
-    def _fits_its_preset(self) -> Recipe:
+    def _holds_together(self) -> Recipe:
+        if both := {*self.sources} & {*self.validation}:
+            raise ValueError(f"{', '.join(sorted(both))} cannot be trained on and held out")
         inputs = 1 + len(self.predictors) + self.mask + self.roughness + len(self.statics)
         self.model(inputs)
         if self.objective == "unet":

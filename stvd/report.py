@@ -1,18 +1,27 @@
-"""The report of a product: its diagnosis (`stvd.diagnostics`) in a folder, and what lies there."""
+"""The report of a product: its diagnosis (`stvd.diagnostics`) in a folder, and what lies there.
+
+The tables are published beside the product too (`stvd.published_tables`).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
+import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from stvd.diagnostics import Diagnosis, diagnose, write
+from stvd.diagnostics.changes import Baseline
 from stvd.diagnostics.region_files import read_regions
-from stvd.fingerprint import fingerprint
-from stvd.kept_states import kept_states
+from stvd.fingerprint import digest_dataset, fingerprint
+from stvd.kept_states import kept_percentiles, kept_states
 from stvd.product import Product, StorageOptions, open_product
+from stvd.published_tables import open_diagnostics, publish_tables
 from stvd.source import Source
 
 FILE = "report.json"
@@ -30,7 +39,9 @@ class Report(BaseModel):
     figures, tables, pages : files in it, by name; a page is a whole report of a year
     metrics : scores by `system/score` and area means by `year/quantity`
     notes : what was left out, in words
-    made_of : digest of the snapshot and of what was asked for; the same, and the report stands
+    made_of : digest of the snapshot, of input and truth, and of what was asked for; the same, and the
+        report stands
+    published : snapshot of the diagnostics product that has the tables
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +55,7 @@ class Report(BaseModel):
     tables: dict[str, str]
     pages: dict[str, str]
     made_of: str
+    published: str
     metrics: dict[str, float]
     notes: tuple[str, ...]
 
@@ -68,6 +80,10 @@ class Wanted(BaseModel):
     regions : path of a GeoJSON file or shapefile, whose regions have area means of their own
     region_name : property of its features that names them; None tries the usual ones
     event_threshold : mm h-1 of a step; the largest events above it are listed
+    event_amount : mm in a day, whose return period is wanted in every cell
+    reference : years, such as `1991-2020`: change against them, and days wetter than their percentiles
+    reference_product : URI of the diagnosed product that has these years; None: the product itself
+    evaluation : path of a file that `stvd evaluate --calls` wrote, whose curves are shown
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +91,56 @@ class Wanted(BaseModel):
     regions: str | None = None
     region_name: str | None = None
     event_threshold: float | None = Field(None, gt=0)
+    event_amount: float | None = Field(None, gt=0)
+    reference: str | None = Field(None, pattern=r"^\d{4}-\d{4}$")
+    reference_product: str | None = None
+    evaluation: str | None = None
+
+    def curves(self) -> dict[str, dict[int, Any]]:
+        """Scores by solver and number of calls."""
+        if self.evaluation is None:
+            return {}
+        found = json.loads(Path(self.evaluation).read_text()).get("curves")
+        if not found:
+            raise ValueError(
+                f"{self.evaluation} has no curves: write it with `stvd evaluate --calls 2,4,8 --json`"
+            )
+        return {solver: {int(k): v for k, v in by.items()} for solver, by in found.items()}
+
+
+class Inputs(NamedTuple):
+    """The record behind a product, as far as there is one, and what identifies it."""
+
+    truth: xr.Dataset | None
+    coarse: xr.Dataset | None
+    grid: xr.Dataset | None
+    identity: dict[str, str]
+
+    @classmethod
+    def of(cls, source: Source | None, frames: range) -> Inputs:
+        if source is None:
+            return cls(None, None, None, {})
+        truth, coarse, grid = source.truth(frames), source.coarse(frames), source.grid()
+        named = {"coarse": coarse[["pr"]], "grid": grid}
+        if truth is not None:
+            named["truth"] = truth[["pr"]]
+        identity = {name: digest_dataset(dataset) for name, dataset in named.items()}
+        return cls(truth, coarse, grid, identity | {"source": source.reference})
+
+
+class _Reference(NamedTuple):
+    """A reference period: its years, and the percentiles of its wet days."""
+
+    baseline: Baseline | None
+    percentiles: xr.Dataset | None
+
+    @property
+    def identity(self) -> list[str]:
+        if self.baseline is None or self.percentiles is None:
+            return []
+        annual = self.baseline.annual
+        before = "" if annual is None else digest_dataset(annual)
+        return [str(self.baseline), digest_dataset(self.percentiles), before]
 
 
 def report_on(
@@ -88,9 +154,9 @@ def report_on(
 ) -> Report:
     """Diagnose what a product holds now and write the report into `folder`.
 
-    A report of the same snapshot, source (by name) and wishes that lies there is returned as it is:
-    remove the folder to have it anew, as when the truth behind it was rewritten. What is counted of
-    each cell of the product is kept in `<folder>.states`, so that only new cells are counted.
+    A report of the same snapshot, input, truth and wishes that lies there is returned as it is. What is
+    counted of each cell of the product is kept in `<folder>.states`, so that only new cells are counted.
+    The tables are published beside the product before the report is in its place.
 
     Parameters
     ----------
@@ -99,7 +165,7 @@ def report_on(
     Raises
     ------
     ValueError
-        If nothing is published yet, or a region has no cell.
+        If nothing is published yet, a region has no cell, or the reference period no frame.
     """
     wanted = wanted or Wanted()
     product = Product.open(uri, storage=storage)
@@ -108,11 +174,19 @@ def report_on(
     if not published.sizes["time"]:
         raise ValueError(f"{uri} has no frame of which every member is published: nothing to say")
     regions = read_regions(wanted.regions, wanted.region_name) if wanted.regions else []
+    numbers = spec.axis.locate(published["time"])
+    given = Inputs.of(source, range(int(numbers.min()), int(numbers.max()) + 1))
+    kept = folder.with_name(f"{folder.name}.states")
+    reference = _reference(wanted, uri, kept, storage)
+    curves = wanted.curves()
     made_of = fingerprint(
         snapshot=snapshot,
-        source=None if source is None else source.reference,
+        inputs=given.identity,
         regions=[[r.name, r.geometry.wkt] for r in regions],
         event_threshold=wanted.event_threshold,
+        event_amount=wanted.event_amount,
+        reference=reference.identity,
+        curves=hashlib.sha256(json.dumps(curves).encode()).hexdigest(),
     )
     before = Report.read(folder)
     if before is not None and before.made_of == made_of:
@@ -122,29 +196,63 @@ def report_on(
         published,
         spec,
         product.ledger().values(),
-        folder.with_name(f"{folder.name}.states"),
+        kept,
+        reference=reference.percentiles,
         progress=lambda done, total: tell("annual and extremes", done, total),
     )
-    numbers = spec.axis.locate(published["time"])
-    frames = range(int(numbers.min()), int(numbers.max()) + 1)
     found = diagnose(
         published,
-        truth=source.truth(frames) if source else None,
-        coarse=source.coarse(frames) if source else None,
-        grid=source.grid() if source else None,
+        truth=given.truth,
+        coarse=given.coarse,
+        grid=given.grid,
         name=spec.name,
         axis=spec.axis,
         window=spec.lattice,
         states=states,
         regions=regions,
         event_threshold=wanted.event_threshold,
+        event_amount=wanted.event_amount,
+        baseline=reference.baseline,
+        curves=curves,
         progress=progress,
     )
-    return _written(found, folder, uri, snapshot, made_of, published.sizes["member"])
+    tables = publish_tables(
+        found.datasets(), uri, snapshot=snapshot, made_of=made_of, storage=storage
+    )
+    return _written(found, folder, uri, snapshot, made_of, tables, published.sizes["member"])
+
+
+def _reference(
+    wanted: Wanted, uri: str, folder: Path, storage: StorageOptions | None
+) -> _Reference:
+    """The reference period that is wanted, of the product or of another one."""
+    if wanted.reference is None:
+        return _Reference(None, None)
+    first, last = (int(year) for year in wanted.reference.split("-"))
+    other = wanted.reference_product
+    product = Product.open(other or uri, storage=storage)
+    percentiles = kept_percentiles(
+        open_product(other or uri, snapshot=product.snapshot, storage=storage),
+        product.spec,
+        product.ledger().values(),
+        folder,
+        first=first,
+        last=last,
+    )
+    if other is None:
+        return _Reference(Baseline(first, last), percentiles)
+    annual = open_diagnostics(other, "annual", storage=storage)
+    return _Reference(Baseline(first, last, annual, product.spec.name), percentiles)
 
 
 def _written(
-    found: Diagnosis, folder: Path, uri: str, snapshot: str, made_of: str, members: int
+    found: Diagnosis,
+    folder: Path,
+    uri: str,
+    snapshot: str,
+    made_of: str,
+    published: str,
+    members: int,
 ) -> Report:
     files = write(found, folder)
     report = Report(
@@ -157,6 +265,7 @@ def _written(
         tables={name: str(path) for name, path in files.tables.items()},
         pages={name: str(path) for name, path in files.pages.items()},
         made_of=made_of,
+        published=published,
         metrics=found.metrics(),
         notes=found.notes,
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -15,20 +13,7 @@ from stvd.lattice import WindowRule
 from stvd.model.diffusion import LOG_SNR_MAX, LOG_SNR_MIN, alpha_sigma, clean_from_velocity
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""(noisy field, log SNR of shape () or, with known frames, (batch, time)) to the velocity v, of the
-field's shape."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """Frames of which the sample is given: the denoiser sees them without noise.
-
-    frames : Tensor of bool, shape (batch, time)
-    clean : Tensor, shape (batch, time, ...), what they hold; other frames are not looked at
-    """
-
-    frames: Tensor
-    clean: Tensor
+"""(noisy field, log SNR of shape ()) to the velocity v, of the field's shape."""
 
 
 class SamplerConfig(BaseModel):
@@ -40,10 +25,8 @@ class SamplerConfig(BaseModel):
     steps : network calls a sample
     log_snr : first and last noise level; the grid between is uniform in log SNR
     conserve : scale each block of fine cells so that its mean is the coarse input
-    windows : `bridged` joins windows without a seam, `independent` samples each for itself
-        (`stvd.lattice.WindowLattice`)
-    share : of the variance of the noise of an anchor's last frame and the next one's first that is the
-        same in both, so that what a bridge leads from and to is alike (docs/model.md); 0 for none
+    windows : `overlapping` windows share frames and are sampled side by side, without a seam;
+        `independent` ones each for itself (`stvd.lattice.WindowLattice`)
     tile : most fine cells along a side that go through the network as one piece, halo aside; larger
         grids are cut, and their numbers depend on it a little (`stvd.tiling`)
     halo : fine cells of its neighbours that a piece, or a face of a cubed sphere, sees at every call;
@@ -53,11 +36,10 @@ class SamplerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     solver: Literal["dpmpp2m", "ddim"] = "dpmpp2m"
-    steps: int = Field(10, ge=1, le=1000)
+    steps: int = Field(8, ge=1, le=1000)
     log_snr: tuple[float, float] = (LOG_SNR_MIN, LOG_SNR_MAX)
     conserve: bool = True
-    windows: WindowRule = "bridged"
-    share: float = Field(0.5, ge=0, le=1)
+    windows: WindowRule = "overlapping"
     tile: int = Field(512, ge=32)
     halo: int = Field(16, ge=0)
 
@@ -65,72 +47,36 @@ class SamplerConfig(BaseModel):
         """Log SNR before every call, shape (steps + 1,), float64; the last is that of the result."""
         return torch.linspace(*self.log_snr, self.steps + 1, dtype=torch.float64)
 
-    def sample(self, denoiser: Denoiser, noise: Tensor, known: Known | None = None) -> Tensor:
-        """Turn standard normal `noise` into a sample of the same shape, in which `known` holds."""
-        solve = dpmpp2m if self.solver == "dpmpp2m" else ddim
-        return solve(clean_predictor(denoiser, known), noise, self.levels())
+    def sample(self, denoiser: Denoiser, noise: Tensor) -> Tensor:
+        """Turn standard normal `noise` into a sample of the same shape."""
+        state, previous = noise, None
+        for call, level in enumerate(self.levels()[:-1]):
+            clean = clean_from_velocity(state, denoiser(state, level.float()), level.to(state))
+            if call == self.steps - 1:
+                break
+            state, previous = self.advance(call, state, clean, previous), clean
+        return clean
 
+    def advance(self, call: int, state: Tensor, clean: Tensor, previous: Tensor | None) -> Tensor:
+        """The noisy field of the next call. The clean field of the last call is the sample.
 
-Predictor = Callable[[Tensor, Tensor], Tensor]
-"""(noisy field, log SNR of shape ()) to the clean field that is expected."""
+        DDIM is x' = σ'/σ x + (α' − α σ'/σ) x̂. DPM-Solver++(2M), algorithm 2 of Lu et al. 2022, with
+        h = (λ' − λ) / 2 is x' = σ'/σ x + α' (1 − e^(−h)) D, where D extrapolates x̂ of this call and the
+        one before to the middle of the step; the first and the last step are of first order.
 
-
-def clean_predictor(denoiser: Denoiser, known: Known | None = None) -> Predictor:
-    """The clean field that a denoiser expects, given the frames that are known.
-
-    These are put in at the highest signal-to-noise ratio and without noise at every call, and the
-    denoiser is told so frame by frame; all other frames have the level of the call.
-    """
-    if known is None:
-        return lambda noisy, level: clean_from_velocity(
-            noisy, denoiser(noisy, level.float()), level.to(noisy)
-        )
-    alpha, _ = alpha_sigma(torch.tensor(LOG_SNR_MAX, dtype=torch.float64))
-    held = known.frames[(..., *[None] * (known.clean.ndim - 2))]
-
-    def predict(noisy: Tensor, level: Tensor) -> Tensor:
-        levels = torch.where(known.frames, LOG_SNR_MAX, level.to(noisy))
-        noisy = torch.where(held, alpha.to(noisy) * known.clean, noisy)
-        each = levels.reshape(held.shape)
-        return torch.where(
-            held, known.clean, clean_from_velocity(noisy, denoiser(noisy, levels), each)
-        )
-
-    return predict
-
-
-def ddim(predict: Predictor, noise: Tensor, levels: Tensor) -> Tensor:
-    """Deterministic DDIM along `levels` of log SNR, shape (steps + 1,), ascending."""
-    x = noise
-    for now, then in pairwise(levels):
-        x0 = predict(x, now)
-        alpha, sigma = alpha_sigma(now)
-        alpha_then, sigma_then = alpha_sigma(then)
+        Parameters
+        ----------
+        call : number of the call, from 0
+        state : the noisy field that the network was given
+        clean : x̂, the clean field that it expects
+        previous : x̂ of the call before; None at the first
+        """
+        now, then = self.levels()[call : call + 2]
+        (alpha, sigma), (alpha_then, sigma_then) = alpha_sigma(now), alpha_sigma(then)
         ratio = sigma_then / sigma
-        x = ratio.to(x) * x + (alpha_then - alpha * ratio).to(x) * x0
-    return x0
-
-
-def dpmpp2m(predict: Predictor, noise: Tensor, levels: Tensor) -> Tensor:
-    """DPM-Solver++(2M), algorithm 2 of Lu et al. 2022, along `levels` of log SNR, ascending.
-
-    With h = (λ' − λ) / 2 the update is x' = σ'/σ x + α' (1 − e^(−h)) D, where D extrapolates the
-    predictions of this call and the last to the middle of the step; the first and the last step are
-    of first order. The last prediction is the sample.
-    """
-    x, previous = noise, None
-    last_h = levels.new_zeros(())
-    for step, (now, then) in enumerate(pairwise(levels)):
-        x0 = predict(x, now)
-        if step == len(levels) - 2:
-            return x0
+        if self.solver == "ddim":
+            return ratio.to(state) * state + (alpha_then - alpha * ratio).to(state) * clean
         h = (then - now) / 2
-        direction = x0
-        if previous is not None:
-            weight = (h / (2 * last_h)).to(x)
-            direction = x0 + weight * (x0 - previous)
-        _, sigma = alpha_sigma(now)
-        alpha_then, sigma_then = alpha_sigma(then)
-        x = (sigma_then / sigma).to(x) * x - (alpha_then * torch.expm1(-h)).to(x) * direction
-        previous, last_h = x0, h
-    raise AssertionError("a sampler makes at least one step")
+        if previous is not None:  # levels are evenly spaced
+            clean = clean + 0.5 * (clean - previous)
+        return ratio.to(state) * state - (alpha_then * torch.expm1(-h)).to(state) * clean

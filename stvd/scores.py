@@ -70,7 +70,7 @@ ATTRIBUTES = {
     "pe": ("absolute error of the 99.999th percentile of pooled values", RATE),
     "quantile_ratio": ("quantile of pooled values over that of the truth", "1"),
     "sae": ("mean absolute error of the spatial autocorrelation", "1"),
-    "lsd": ("log-spectral distance of the radially averaged spectra", "dB"),
+    "lsd": ("log-spectral distance of the radially averaged spectra, in decibels", "1"),
     "rapsd_band": ("radially averaged power spectral density in an octave", f"({RATE})2"),
     "rapsd_ratio": ("power in an octave over that of the truth", "1"),
     "fss": ("fractions skill score of a member", "1"),
@@ -93,12 +93,26 @@ ATTRIBUTES = {
     "rank_histogram_wet": ("share of the truth in each rank where truth or a member is wet", "1"),
     "rapsd": ("radially averaged power spectral density of the members", f"({RATE})2"),
     "rapsd_truth": ("radially averaged power spectral density of the truth", f"({RATE})2"),
+    "autocorrelation": ("spatial autocorrelation of a member, mean over frames", "1"),
+    "autocorrelation_truth": ("spatial autocorrelation of the truth, mean over frames", "1"),
     "histogram": ("share of the area and time in each bin of rain rate, members", "1"),
     "histogram_truth": ("share of the area and time in each bin of rain rate, truth", "1"),
 }
 ERRORS = ("crps", "crps_fair", "twcrps", "mse_sample", "mse_mean", "emd", "pe", "sae", "lsd",
           "lag1_error", "transition_error", "block_violation")  # fmt: skip
 """Scores that are 0 for a perfect system, so that a ratio of two systems has a meaning."""
+LABELS = {
+    "estimate": ("value of the score, and bounds of its 90% interval", None),
+    "threshold": ("rain rate that makes the event", "mm h-1"),
+    "tail": ("rain rate above which rain counts", "mm h-1"),
+    "scale": ("side of the neighbourhood, fine cells", "1"),
+    "lag": ("distance, fine cells", "1"),
+    "level": ("probability of the quantile", "1"),
+    "wavelength": ("shortest wavelength of the octave, fine cells", "1"),
+    "frequency": ("frequency, cycles per cell", "1"),
+    "rank": ("rank of the truth among the members", "1"),
+}
+"""What the coordinates of scores are: long name and units."""
 RANKS = {"rank_histogram": "rank_all", "rank_histogram_wet": "rank_wet"}
 
 
@@ -154,7 +168,7 @@ def score(statistics: Statistics, *, replicates: int = 200, seed: int = 0) -> xr
     -------
     Dataset; the scores with the dimension `estimate` (value, low, high), some also with
     `threshold`, `tail`, `scale`, `level` or `wavelength`; `rank_histogram` with `_low` and `_high`;
-    `rapsd`, `histogram` and the same of the truth
+    `rapsd`, `histogram`, `autocorrelation` (lag) and the same of the truth
     """
     total = statistics.sums.sum("block", skipna=False)
     drawn = _resampled(statistics, replicates, seed)
@@ -169,6 +183,9 @@ def score(statistics: Statistics, *, replicates: int = 200, seed: int = 0) -> xr
     for name in scored.data_vars:
         known = str(name).removesuffix("_low").removesuffix("_high")
         scored[name].attrs = dict(zip(("long_name", "units"), ATTRIBUTES[known], strict=True))
+    for name in LABELS.keys() & scored.coords.keys():
+        long_name, units = LABELS[str(name)]
+        scored[name].attrs = {"long_name": long_name} | ({} if units is None else {"units": units})
     box = statistics.config.spectrum_box
     scored.attrs = _about(statistics) | {
         "members": statistics.members,
@@ -408,6 +425,9 @@ def _distributions(s: xr.Dataset) -> xr.Dataset:
     for name in ("rapsd", "rapsd_truth"):
         if name in s:
             out[name] = _ratio(s[name], s["spectra"])
+    for name in ("autocorrelation", "autocorrelation_truth"):
+        if name in s:
+            out[name] = _ratio(s[name], s[f"{name}_known"])
     for name in ("histogram", "histogram_truth"):
         if name in s:
             out[name] = _ratio(s[name], s[name].sum("bin"))

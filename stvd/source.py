@@ -8,6 +8,7 @@ from pathlib import Path
 import xarray as xr
 from pydantic import BaseModel, ConfigDict
 
+from stvd.allowlist import check_path
 from stvd.catalog import SourceInfo, describe, list_sources, open_source
 from stvd.lattice import Period, TimeAxis
 
@@ -35,8 +36,9 @@ class Source(BaseModel):
         Raises
         ------
         ValueError
-            If no catalog has it; the message lists what there is.
+            If no catalog has it, and the message lists what there is; or a path holds '..'.
         """
+        check_path(reference, "source")
         if "/" in reference or Path(reference).suffix in (".nc", ".zarr"):
             return cls(name=list_sources(reference)[0], catalog=reference, data_root=data_root)
         known: dict[str, list[str]] = {}

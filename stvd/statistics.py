@@ -107,7 +107,7 @@ def gather(
         raise ValueError("pr has no frames, or its times do not ascend; sort them by time")
 
     if config.spectrum_box is None:
-        box = _spectrum_box(pr, truth, coarse, piece_values)
+        box = spectrum_box(pr, truth, coarse, piece_values)
         config = config.model_copy(update={"spectrum_box": box})
 
     parts: dict[int, xr.Dataset] = {}
@@ -133,8 +133,11 @@ def gather(
     return Statistics(config, pr.sizes["member"], _merge(parts.values()))
 
 
-def _spectrum_box(
-    pr: xr.DataArray, truth: xr.DataArray | None, coarse: xr.DataArray | None, piece_values: int
+def spectrum_box(
+    pr: xr.DataArray,
+    truth: xr.DataArray | None,
+    coarse: xr.DataArray | None,
+    piece_values: int = 4_000_000,
 ) -> tuple[int, int, int, int] | None:
     """The largest rectangle of cells that are scored in most frames; None for the whole grid.
 

@@ -39,6 +39,12 @@ class TiledConditioning:
         mean = self.mean.repeat_interleave(members, dim=0)
         return replace(self, mean=mean, members=self.members * members)
 
+    def regrouped(self, together: int) -> TiledConditioning:
+        """The same with at most so many pieces a call; what was kept of larger groups is computed anew."""
+        if self.groups[0].stop <= together:
+            return self
+        return replace(self, groups=_groups(self.groups[-1].stop, together), features=None)
+
 
 class TiledSTVD:
     """An STVD that takes and gives whole fields, their faces stacked along y, and works in pieces.
@@ -63,7 +69,7 @@ class TiledSTVD:
         together : pieces of a window that share a network call, here and in `denoise`; all by default
         """
         windows, step = len(inputs), together or self.index.pieces
-        groups = [slice(k, k + step) for k in range(0, self.index.pieces, step)]
+        groups = _groups(self.index.pieces, step)
         means, features, size = [], [], 0
         for group in groups:
             part = self.network.condition(self._take(inputs, group, windows))
@@ -115,3 +121,7 @@ class TiledSTVD:
         """The reverse, with pieces before y: (window·member, time, c, piece, y, x)."""
         split = pieces.unflatten(0, (windows, -1, members)).transpose(1, 2).flatten(0, 1)
         return split.movedim(1, -3)
+
+
+def _groups(pieces: int, together: int) -> list[slice]:
+    return [slice(k, min(k + together, pieces)) for k in range(0, pieces, together)]

@@ -47,8 +47,8 @@ class TrainingConfig(BaseModel):
     valid_share : least share of cells with data in a crop; the loss is taken over these
     shared_level : share of windows whose frames have one noise level, as in sampling; the others have one
         level a frame, as published
-    reveal : share of windows of which the first frame, the last or both are given without noise, as when a
-        gap between known frames is filled; the loss is taken over the others
+    reveal : share of windows of which the first frame, the last or both are given without noise; the loss is
+        taken over the others, so that frames learn from one another
     mean_warmup : steps at the beginning that train μ alone, on ‖y − μ(x)‖²
     mean_weight : weight of ‖y − μ(x)‖² beside the diffusion loss afterwards; 0 as published
     save_every : steps between saves of the resumable state
@@ -283,13 +283,12 @@ def _levels(
     """Diffusion time of every frame, and which frames are known, both of shape (batch, time)."""
     batch, frames = shape
     level = torch.rand(batch, frames, generator=draw)
-    choice = torch.rand(batch, 3, generator=draw)
-    shared = choice[:, 0] < config.shared_level
-    level = torch.where(shared[:, None], level[:, :1], level)
+    choice = torch.rand(batch, 3 if config.reveal else 1, generator=draw)
+    shared = choice[:, :1] < config.shared_level
+    level = torch.where(shared, level[:, :1], level)
     known = torch.zeros(batch, frames, dtype=torch.bool)
-    if frames > 2:
+    if config.reveal and frames > 2:
         revealed = choice[:, 1] < config.reveal
-        # Mostly both ends, as between two windows; one of them at the ends of a record.
         known[:, 0] = revealed & (choice[:, 2] < 0.8)
         known[:, -1] = revealed & ((choice[:, 2] < 0.6) | (choice[:, 2] >= 0.8))
     return level.where(~known, 0.0), known
@@ -319,17 +318,17 @@ class _Loop:
         c = self.config
         draw = torch.Generator().manual_seed((c.seed << 32) + self.step)
         level, known = _levels(target.shape[:2], c, draw)
+        hidden = ~known[:, :, None, None, None]
         noise = torch.randn(target.shape, generator=draw)
-        noise = correlated(noise, self.network.noise_correlation)
-        noise = noise.where(~known[:, :, None, None, None], 0.0).to(self.device)
-        level, known = level.to(self.device), known.to(self.device)
+        noise = correlated(noise, self.network.noise_correlation).where(hidden, 0.0)
+        level, noise, hidden = (t.to(self.device) for t in (level, noise, hidden))
         valid = target.isfinite()
         target = target.nan_to_num(nan=0.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=c.precision == "bfloat16"):
             if self.step < c.mean_warmup:
                 loss = self.network.mean_loss(target, inputs, valid.to(target.dtype))
             else:
-                weight = (valid & ~known[:, :, None, None, None]).to(target.dtype)
+                weight = (valid & hidden).to(target.dtype)
                 loss = self.network.loss(
                     target,
                     inputs,

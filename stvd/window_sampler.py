@@ -1,4 +1,4 @@
-"""Windows of one source through one checkpoint: read, condition, sample, hold what is known."""
+"""One source through one checkpoint: read, condition, predict, and back to rates."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from stvd.checkpoint import Checkpoint
 from stvd.conservation import conserve
 from stvd.dataset import spacing_km
 from stvd.domain import Domain, on_faces, stacked
-from stvd.engine import KEPT, BatchPlan, Engine
+from stvd.engine import KEPT, BatchPlan, Engine, windows_held
 from stvd.lattice import TimeAxis, WindowLattice
-from stvd.noise import window_noise
-from stvd.sampling import Known, SamplerConfig
+from stvd.model.diffusion import clean_from_velocity
+from stvd.noise import RecordNoise
+from stvd.sampling import SamplerConfig
 from stvd.tiling import TiledConditioning, TiledSTVD
+from stvd.window_chain import Finished
 
 
 class WindowSampler:
@@ -31,15 +33,15 @@ class WindowSampler:
         checkpoint: Checkpoint,
         coarse: xr.Dataset,
         grid: xr.Dataset,
+        members: range,
         seed: int,
         sampler: SamplerConfig,
         engine: Engine,
     ) -> None:
         self.channels = checkpoint.channels
-        self.correlation = checkpoint.network.noise_correlation
         self.lattice = WindowLattice(length=checkpoint.window, rule=sampler.windows)
-        self.seed, self.sampler, self.engine = seed, sampler, engine
-        self.plan = BatchPlan(1, 1, 1)
+        self.sampler, self.engine = sampler, engine
+        self.plan = BatchPlan(1, 1)
         _require_fit(checkpoint, coarse, grid)
         self.coarse = coarse
         self.axis = TimeAxis(
@@ -57,13 +59,11 @@ class WindowSampler:
         )
         network = checkpoint.network.to(engine.device)
         pieces = self.domain.pieces(sampler, network.multiple).to(engine.device)
-        self.network = TiledSTVD(
-            network, pieces, keep_bytes=KEPT * 2**30 * (engine.memory_gib or 1.0)
+        kept = KEPT * 2**30 * (engine.memory_gib or 1.0) / windows_held(sampler.steps)
+        self.network = TiledSTVD(network, pieces, keep_bytes=kept)
+        self.record_noise = RecordNoise(
+            seed, members, self.domain.tiles, self.domain.shape, network.noise_correlation
         )
-
-    def has(self, frames: range) -> bool:
-        """Whether any of some frames lies within the record."""
-        return frames.start < self.record.stop and self.record.start < frames.stop
 
     def require(self, frames: Sequence[int]) -> None:
         """Raise `ValueError` unless the record has every one of some frames."""
@@ -84,103 +84,62 @@ class WindowSampler:
         )
         return torch.stack([on_faces(part[v]) for v in self.channels.variables], dim=1)
 
-    def sample(
-        self,
-        windows: list[range],
-        members: range,
-        ends: list[dict[int, np.ndarray]] | None = None,
-    ) -> list[np.ndarray]:
-        """Each window of all members: ndarray (member, time, tile, y, x) of rates.
-
-        Parameters
-        ----------
-        ends : of each window, the rates of frames that are known, (member, tile, y, x), by their place
-            in the window; None where nothing is known
-        """
-        out: list[np.ndarray] = []
-        while len(out) < len(windows):
-            some = slice(len(out), len(out) + self.plan.windows)
+    @torch.inference_mode()
+    def condition(self, window: range) -> TiledConditioning:
+        """What the denoiser needs of a window, the same for all members."""
+        coarse = self.read(window)[None].to(self.engine.device)
+        while True:
             try:
-                out += self.sample_batch(windows[some], members, ends[some] if ends else None)
+                with self.autocast():
+                    return self.network.condition(self.domain.inputs(coarse), self.plan.tiles)
+            except torch.OutOfMemoryError:
+                if self.plan.tiles == 1:
+                    raise
+                self.go_on_with(BatchPlan(self.plan.tiles // 2, self.plan.members))
+
+    def noise(self, frame: int) -> Tensor:
+        """Noise of a frame, shape (member, 1, tile·y, x)."""
+        return self.record_noise.frame(frame).to(self.engine.device)
+
+    def clean(self, noisy: Tensor, log_snr: Tensor, condition: TiledConditioning) -> Tensor:
+        """The clean residual that the denoiser expects, shape (member, time, 1, tile·y, x)."""
+        found: list[Tensor] = []
+        done = 0
+        while done < len(noisy):
+            some = noisy[done : done + self.plan.members]
+            try:
+                found.append(self.predict(some, log_snr, condition.regrouped(self.plan.tiles)))
+                done += len(some)
             except torch.OutOfMemoryError:
                 smaller = self.plan.smaller()
                 if smaller is None:
                     raise
-                torch.cuda.empty_cache()
-                self.plan = smaller
-        return out
+                self.go_on_with(smaller)
+        return torch.cat(found)
 
     @torch.inference_mode()
-    def sample_batch(
-        self, windows: list[range], members: range, ends: list[dict[int, np.ndarray]] | None
-    ) -> list[np.ndarray]:
-        coarse = torch.stack([self.read(window) for window in windows]).to(self.engine.device)
-        rates = []
+    def predict(self, noisy: Tensor, log_snr: Tensor, condition: TiledConditioning) -> Tensor:
+        """As `clean`, of the members of one call."""
+        levels = log_snr.to(noisy).expand(noisy.shape[:2])
         with self.autocast():
-            condition = self.network.condition(self.domain.inputs(coarse), self.plan.tiles)
-            for first in range(0, len(members), self.plan.members):
-                some = slice(first, first + self.plan.members)
-                known = None
-                if ends is not None:
-                    known = [{at: pr[some] for at, pr in of.items()} for of in ends]
-                rates.append(self.sample_members(windows, members[some], condition, coarse, known))
-        return list(np.concatenate(rates, axis=1))
+            v = self.network.denoise(noisy, levels, condition.repeat(len(noisy)))
+        return clean_from_velocity(noisy, v, log_snr.to(noisy))
 
-    def sample_members(
-        self,
-        windows: list[range],
-        members: range,
-        condition: TiledConditioning,
-        coarse: Tensor,
-        ends: list[dict[int, np.ndarray]] | None,
-    ) -> np.ndarray:
-        """ndarray (window, member, time, tile, y, x) of rates."""
-        shared = condition.repeat(len(members))
+    def go_on_with(self, plan: BatchPlan) -> None:
+        """A smaller batch, after one did not fit in memory."""
+        torch.cuda.empty_cache()
+        self.plan = plan
 
-        def denoiser(noisy: Tensor, log_snr: Tensor) -> Tensor:
-            levels = log_snr.to(noisy).expand(noisy.shape[:2])
-            return self.network.denoise(noisy, levels, shared)
-
-        noise = torch.cat([self.noise(members, window, ends is None) for window in windows])
-        known = self.known(ends, shared.mean, len(members)) if ends is not None else None
-        residual = self.sampler.sample(denoiser, noise.to(self.engine.device), known)
-        y = (shared.mean + residual)[:, :, 0]
-        rate = self.channels.rain.inverse(y).unflatten(0, (len(windows), len(members)))
+    @torch.inference_mode()
+    def rates(self, done: Finished) -> np.ndarray:
+        """What is sampled as rates, shape (member, time, tile, y, x), kg m-2 s-1."""
+        rate = self.channels.rain.inverse(done.mean + done.residual)
         if self.sampler.conserve:  # no block lies on two faces
-            rain, area = stacked(coarse[:, None, :, 0]), stacked(self.domain.area.to(rate))
-            rate = conserve(rate, rain, area, self.channels.factor)
-        return rate.unflatten(-2, (self.domain.tiles, -1)).cpu().numpy()
-
-    def noise(self, members: range, window: range, anchor: bool) -> Tensor:
-        """Noise of all faces, shape (member, time, 1, tile·y, x)."""
-        joints = self.lattice.joints(window.start // self.lattice.cycle) if anchor else {}
-        faces = [
-            window_noise(
-                self.seed,
-                members,
-                tile,
-                window,
-                self.domain.shape,
-                joints,
-                self.sampler.share,
-                self.correlation,
-                bridge=not anchor,
+            rain = stacked(self.read(done.frames)[:, 0].to(rate))
+            rate = conserve(
+                rate, rain[None], stacked(self.domain.area.to(rate)), self.channels.factor
             )
-            for tile in range(self.domain.tiles)
-        ]
-        return torch.cat(faces, dim=-2)
-
-    def known(self, ends: list[dict[int, np.ndarray]], mean: Tensor, members: int) -> Known:
-        """The residuals of the frames whose rates are known; 0 where these are missing (NaN)."""
-        means = mean.unflatten(0, (len(ends), members))
-        clean = torch.zeros_like(means)
-        frames = torch.zeros(means.shape[:3], dtype=torch.bool, device=mean.device)
-        for i, of in enumerate(ends):
-            for at, pr in of.items():
-                y = self.channels.rain.forward(stacked(torch.from_numpy(pr).to(mean)))
-                frames[i, :, at] = True
-                clean[i, :, at, 0] = (y - means[i, :, at, 0]).nan_to_num(nan=0.0)
-        return Known(frames.flatten(0, 1), clean.flatten(0, 1))
+        return rate.unflatten(-2, (self.domain.tiles, -1)).cpu().numpy()
 
     def autocast(self) -> torch.autocast:
         enabled = self.engine.precision == "bfloat16"

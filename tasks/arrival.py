@@ -11,7 +11,7 @@ from prefect import task
 from stvd.arrival import lateness, shortened
 from stvd.production import Production
 from stvd.source import Source
-from tasks.alerts import alert
+from tasks.announcement import alert
 from tasks.retry import PATIENTLY
 
 log = logging.getLogger("stvd.arrival")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
@@ -11,15 +12,20 @@ from prefect.runtime import flow_run
 from stvd.contract import Finding
 from stvd.generate import Outcome, examine, produce
 from stvd.partition import Partition
+from stvd.partition_summary import figures, summarise
 from stvd.plausibility import ImplausibleSample
-from stvd.product import Product
+from stvd.product import Product, open_product
 from stvd.production import Production
-from tasks.alerts import alert
+from stvd.quality import worst
+from tasks.announcement import alert, announce
 from tasks.progress import reporting
 from tasks.retry import PATIENTLY
-from tasks.tracking import tracked
+from tasks.tracking import Run, finished, tracked
 
 log = logging.getLogger("stvd.partition")
+
+TAGGED = ("model", "model_version", "device", "precision", "threads", "open_end")
+"""Of the provenance, what runs are found and told apart by."""
 
 
 @task(name="check", **PATIENTLY)
@@ -42,7 +48,7 @@ def generate(production: Production, partition: str, replace: bool) -> Outcome:
         f"sampling {when}, members {cell.members.start}–{cell.members.stop - 1}"
     ) as report:
         try:
-            return produce(
+            outcome = produce(
                 production,
                 cell,
                 replace=replace,
@@ -52,6 +58,8 @@ def generate(production: Production, partition: str, replace: bool) -> Outcome:
         except ImplausibleSample as error:
             _show(production, partition, error)
             raise
+    announce(outcome)
+    return outcome
 
 
 def _show(production: Production, partition: str, error: ImplausibleSample) -> None:
@@ -66,25 +74,66 @@ def _show(production: Production, partition: str, error: ImplausibleSample) -> N
 def record(production: Production, outcome: Outcome, findings: list[Finding]) -> str:
     """Write what was done to MLflow, once however often it is asked; the id of the MLflow run."""
     cell = Partition.from_id(production.source.name, outcome.partition)
+    experiment = f"product/{production.name}"
+    key = f"partition {outcome.partition} {outcome.fingerprint}"
+    if not outcome.published and (known := finished(experiment, key)):
+        _link(known, outcome)
+        return known.id
     entry = Product.open(production.product, storage=production.storage).ledger()[outcome.partition]
     settings = production.model_dump(include={"members", "seed", "solver", "steps", "conserve"})
+    made = entry.provenance
     with tracked(
-        experiment=f"product/{production.name}",
+        experiment=experiment,
         name=f"{production.axis.period(cell.frames)} m{cell.members.start}-{cell.members.stop}",
-        key=f"partition {outcome.partition} {outcome.fingerprint}",
+        key=key,
         tags={
             "stvd.kind": "partition",
             "stvd.product": production.product,
             "stvd.partition": outcome.partition,
             "stvd.snapshot": outcome.snapshot,
             "stvd.fingerprint": outcome.fingerprint,
+            "stvd.worst_finding": worst(findings) or "none",
+            **{f"stvd.{name}": made[name] for name in TAGGED if name in made},
         },
     ) as run:
         run.parameters(
-            settings | {"source": production.source.name, "checkpoint": production.checkpoint}
+            settings
+            | {
+                "source": production.source.name,
+                "checkpoint": production.model_version or Path(production.checkpoint).name,
+                "digest": made.get("model_digest", ""),
+            }
         )
         run.record(entry.model_dump(mode="json"), "ledger.json")
         run.record({"findings": [f.model_dump() for f in findings]}, "findings.json")
-        run.metrics({"seconds": entry.seconds, "findings": len(findings)})
-        create_link_artifact(run.url, link_text="MLflow run", description=outcome.partition)
+        run.metrics(
+            {
+                "seconds": entry.seconds,
+                "stored_bytes": entry.stored_bytes,
+                "findings": len(findings),
+            }
+        )
+        _keep_summary(run, production, cell, outcome.snapshot)
+        run.make_current("stvd.partition", outcome.partition)
+        _link(run, outcome)
         return run.id
+
+
+def _keep_summary(run: Run, production: Production, cell: Partition, snapshot: str) -> None:
+    """Statistics and figures of what was published; never the arrays."""
+    published = open_product(
+        production.product, snapshot=snapshot, members=cell.members, storage=production.storage
+    )
+    frames = production.axis.locate(published["time"])
+    inside = (frames >= cell.frames.start) & (frames < cell.frames.stop)
+    pr = published["pr"].isel(time=inside)
+    summary = summarise(pr, published["areacella"])
+    run.metrics(summary.numbers())
+    coarse = production.source.coarse(cell.frames)["pr"]
+    title = f"{production.name} · {production.axis.period(cell.frames)}"
+    for name, figure in figures(summary, pr, coarse, production.source.grid(), title).items():
+        run.figure(figure, f"figures/{name}.png")
+
+
+def _link(run: Run, outcome: Outcome) -> None:
+    create_link_artifact(run.url, link_text="MLflow run", description=outcome.partition)

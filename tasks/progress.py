@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID
@@ -35,6 +35,20 @@ def reporting(title: str) -> Iterator[Report]:
             publish(done, total)
 
         yield report
+
+
+@contextmanager
+def reporting_each() -> Iterator[Callable[[str, int, int], None]]:
+    """Report several pieces of work, each under the title that it is told with."""
+    with ExitStack() as stack:
+        reports: dict[str, Report] = {}
+
+        def progress(title: str, done: int, total: int) -> None:
+            if title not in reports:
+                reports[title] = stack.enter_context(reporting(title))
+            reports[title](done, total)
+
+        yield progress
 
 
 _COLUMNS = (

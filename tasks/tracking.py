@@ -6,6 +6,7 @@ task does not choose its thread. A run has a key, and doing the same work twice 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -17,14 +18,17 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import get_tracking_uri
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 KEY = "stvd.key"
+CURRENT = "stvd.current"
 _BATCH = 1000  # metrics that one request may hold
+_DIGEST = 36  # characters that MLflow has room for
 
 
 class Run:
@@ -47,9 +51,9 @@ class Run:
         self._client.log_batch(self.id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
 
     def parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Set parameters; on a run that is written again they must be the same."""
+        """Set parameters, nested ones as `training.steps`; on a run that is written again they stand."""
         known = self._client.get_run(self.id).data.params
-        new = [Param(k, str(v)) for k, v in parameters.items() if k not in known]
+        new = [Param(k, v) for k, v in _flat(parameters).items() if k not in known]
         self._client.log_batch(self.id, params=new)
 
     def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -89,6 +93,37 @@ class Run:
         """Keep a file."""
         self._client.log_artifact(self.id, str(file), folder)
 
+    def folder_uri(self, folder: str) -> str:
+        """Where the files of a folder are kept."""
+        return f"{self._client.get_run(self.id).info.artifact_uri.rstrip('/')}/{folder}"
+
+    def dataset(self, name: str, digest: str, context: str, about: Mapping[str, Any]) -> None:
+        """Name a data set that was used, and as what: `training`, `validation`."""
+        dataset = Dataset(name, digest[:_DIGEST], "stvd", json.dumps(dict(about)))
+        tags = [InputTag("mlflow.data.context", context)]
+        self._client.log_inputs(self.id, [DatasetInput(dataset, tags)])
+
+    def make_current(self, tag: str, value: str) -> None:
+        """Mark this run as what stands, and earlier ones with the same tag as replaced."""
+        found = self._client.search_runs([self.experiment_id], f"tags.`{tag}` = '{value}'")
+        for other in found:
+            if other.info.run_id != self.id:
+                self._client.set_tag(other.info.run_id, CURRENT, "false")
+        self.tags({CURRENT: "true"})
+
+    @contextmanager
+    def system_metrics(self) -> Iterator[None]:
+        """Keep the load of processor, memory, disk, network and, with `nvidia-ml-py`, of GPUs."""
+        monitor = SystemMetricsMonitor(self.id, resume_logging=True)
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+            monitor.collect_metrics()  # of work that was done before the first sample was due, too
+            monitor.publish_metrics(monitor.aggregate_metrics())
+            monitor.mlflow_logger.flush()
+
 
 @contextmanager
 def tracked(
@@ -114,10 +149,25 @@ def tracked(
     client.set_terminated(run.id, "FINISHED")
 
 
+def finished(experiment: str, key: str) -> Run | None:
+    """The run of a piece of work that was written to its end, if there is one."""
+    client = MlflowClient()
+    known = client.get_experiment_by_name(experiment)
+    if known is None:
+        return None
+    for found in _with_key(client, known.experiment_id, key):
+        if found.info.status == "FINISHED":
+            return Run(client, found.info.run_id, known.experiment_id)
+    return None
+
+
+def _with_key(client: MlflowClient, experiment_id: str, key: str) -> list[Any]:
+    return list(client.search_runs([experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1))
+
+
 def _open(client: MlflowClient, experiment: str, name: str, key: str) -> Run:
     experiment_id = _experiment(client, experiment)
-    found = client.search_runs([experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)
-    if found:
+    if found := _with_key(client, experiment_id, key):
         run_id = found[0].info.run_id
         client.update_run(run_id, "RUNNING", name)
     else:
@@ -158,3 +208,14 @@ def _flow_run() -> dict[str, str]:
 def _name(key: str) -> str:
     """A metric's name in the characters that MLflow takes."""
     return re.sub(r"[^\w\-. :/]", "_", key)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as one level of names, `training.steps`."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value if isinstance(value, str) else json.dumps(value)
+    return flat

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from map_samples import cubed_sphere, grid_of, texts
 from PIL import Image, ImageSequence
 from rain_samples import rain
 
-from stvd.diagnostics.animation import Movie, animate, can_write_mp4, wettest
+from stvd.diagnostics.animation import Movie, animate, wettest
 
 
 def fields(grid: xr.Dataset, frames: int, members: int = 3) -> xr.DataArray:
@@ -99,9 +98,3 @@ def test_wettest_frames_in_a_row() -> None:
     assert wettest(series, 2) == slice(2, 4)  # 5, 2, 6, 4, 1
     assert wettest(series, 1) == slice(0, 1)
     assert wettest(series, 99) == slice(0, 6)
-
-
-@pytest.mark.skipif(not can_write_mp4(), reason="ffmpeg is not installed")
-def test_mp4(made: Movie, tmp_path: Path) -> None:
-    made.mp4(tmp_path / "rain.mp4")
-    assert (tmp_path / "rain.mp4").read_bytes()[4:8] == b"ftyp"

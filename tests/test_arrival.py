@@ -32,4 +32,4 @@ def test_a_record_that_lost_its_end_is_told_and_one_that_lost_its_start_is_not()
     assert shortened(AXIS, range(30, 40), ledger) == ""
     said = shortened(AXIS, range(30), ledger)
     assert "ends at 2030-01-04T18:00:00" in said  # 30 x 3 h
-    assert "1 published partitions reach past that, to 2030-01-06T00:00:00" in said
+    assert "reaches to 2030-01-06T00:00:00 (1 of its partitions" in said

@@ -17,6 +17,7 @@ from stvd.faults import spoil
 from stvd.grid import coarsen_area_weighted
 from stvd.lattice import CALENDARS, Period, TimeAxis
 from stvd.layout import write_record
+from stvd.source import Source
 from stvd.synthetic import synthetic_coarse, synthetic_grid, synthetic_truth
 
 AXIS = TimeAxis(epoch="2001-01-01", step_seconds=10800, calendar="noleap")
@@ -161,6 +162,12 @@ def test_urls_are_of_the_allow_list(tmp_path, url, said):
     path = write(tmp_path, document(ADAPTER, url=url))
     with pytest.raises(CatalogError, match=said):
         open_source("rain", catalog=path)
+
+
+@pytest.mark.parametrize("path", ["../file.nc", "/data/../etc/file.zarr", "a/%2e%2e/file.nc"])
+def test_a_parameter_that_leads_upwards_is_refused(tmp_path, path):
+    with pytest.raises(CatalogError, match=r"holds '\.\.'"):
+        Source.find(path, tmp_path)
 
 
 def test_a_file_that_is_not_there_is_named_with_the_remedy(tmp_path):

@@ -136,7 +136,8 @@ def test_the_animation_of_a_short_record_shows_all_of_it() -> None:
     material = Material(
         name="gcm", axis=axis(), pr=pr, truth=truth, coarse=truth.coarsen(y=4, x=4).mean(),
         static=grid, tables={}, scores={}, input_scores=None,
-        series={"members": pr.mean(("y", "x")), "truth": truth.mean(("y", "x"))},
+        in_time={n: xr.Dataset({"area_mean": f.mean(("y", "x"))})
+                 for n, f in (("members", pr), ("truth", truth))},
     )  # fmt: skip
     found = animations(material)
     assert set(found) == {"animation"}

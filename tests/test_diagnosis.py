@@ -67,13 +67,15 @@ def diagnosis() -> Diagnosis:
 
 
 def test_tables_scores_and_figures_are_there(diagnosis: Diagnosis) -> None:
-    assert set(diagnosis.tables) == {"period_to_date"}
+    assert set(diagnosis.tables) == {"period_to_date", "exceedance"}
     assert set(diagnosis.scores) == {"stvd", "bicubic"}
     assert set(diagnosis.figures) == {
-        "panel", "spectra", "intensity", "rank_histogram", "area_mean",
+        "panel", "spectra", "intensity", "rank_histogram", "area_mean", "autocorrelation",
+        "consistency", "scores_by", "exceedance_rx1day_2001_to_date", "exceedance_rx1step_2001_to_date",
         "pr_total_2001_to_date", "rx1day_2001_to_date", "rx1step_2001_to_date", "indices_2001_to_date",
     }  # fmt: skip
     assert set(diagnosis.animations) == {"animation"}
+    assert set(diagnosis.lists) == {"skill"}
     assert diagnosis.years == [2001]
     assert all(isinstance(f, Figure) for f in diagnosis.figures.values())
     assert diagnosis.name == "sample"
@@ -144,7 +146,7 @@ def test_a_failed_write_leaves_what_was_there(diagnosis: Diagnosis, tmp_path: Pa
     (folder / "old.txt").write_text("old")
 
     class Broken(Figure):
-        def savefig(self, *args: object, **kwargs: object) -> None:
+        def draw(self, renderer: object) -> None:
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):

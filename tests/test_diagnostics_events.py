@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from map_samples import cubed_sphere
 from rain_samples import MM_PER_HOUR, axis, rain, record
 from scipy import ndimage
 
-from stvd.diagnostics.events import COLUMNS, largest_events
+from stvd.diagnostics.events import COLUMNS, largest_events, touching_cells
+from stvd.halo import Side, find_joins
 
 HOURLY = axis(step=3600)
 
@@ -231,3 +233,36 @@ def test_what_makes_no_catalogue_says_why() -> None:
         catalogue(field.isel(time=[1, 0]))
     with pytest.raises(ValueError, match="makes no catalogue"):
         catalogue(field, -1.0)
+
+
+def test_an_event_goes_on_from_face_to_face() -> None:
+    grid = cubed_sphere(8)
+    joins = find_joins(grid["lat"].values, grid["lon"].values)
+    beyond = joins[0, Side.EAST]
+    ring = {Side.SOUTH: (0, 2), Side.NORTH: (7, 2), Side.WEST: (2, 0), Side.EAST: (2, 7)}
+    y, x = ring[beyond.side]
+    if beyond.backwards:  # the third cell from the other end
+        y, x = (y, 5) if beyond.side.along_x else (5, x)
+    values = np.zeros((2, 6, 8, 8))
+    values[0, 0, 2, 7] = 3.0  # at the eastern edge of face 0,
+    values[1, beyond.tile, y, x] = 4.0  # and a frame later right beyond it
+    values[0, 0, 4, 4] = 1.5  # another one, in the middle
+    found = catalogue(hours(values[None]).assign_coords(lat=grid["lat"], lon=grid["lon"]))
+    assert len(found) == 2
+    first = found.iloc[0]
+    assert (first["tile"], first["y"], first["x"], first["peak"]) == (beyond.tile, y, x, 4.0)
+    assert first["duration_h"] == 2
+    assert first["footprint_km2"] == pytest.approx(2.0)
+
+
+def test_cells_that_touch_beyond_the_array_are_those_of_the_grid() -> None:
+    field = hours(np.zeros((1, 1, 1, 3, 4)))
+    links = touching_cells(field, periodic_x=True)
+    # Cells 0, 4, 8 begin the rows, 3, 7, 11 end them; corners touch too.
+    ends = {(0, 3), (0, 7), (4, 3), (4, 7), (4, 11), (8, 7), (8, 11)}
+    assert {tuple(p) for p in links.tolist()} == ends | {(b, a) for a, b in ends}
+    assert touching_cells(field, periodic_x=False).shape == (0, 2)
+    faces = cubed_sphere(8)
+    sphere = hours(np.zeros((1, 1, 6, 8, 8)))
+    links = touching_cells(sphere.assign_coords(lat=faces["lat"], lon=faces["lon"]), False)
+    assert len(np.unique(links[:, 0])) == 6 * (64 - 36)  # all on the sides

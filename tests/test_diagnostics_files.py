@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 import xarray as xr
 from cf_checker import cf_complaints
+from html_samples import scores
 
+from stvd.diagnostics.changes import Baseline
 from stvd.diagnostics.climate_tables import climate_tables
 from stvd.diagnostics.diagnosis import Diagnosis
 from stvd.diagnostics.files import write
 from stvd.diagnostics.tables import tables
 from stvd.lattice import TimeAxis
 
-TABLES = ("annual", "monthly", "seasonal", "diurnal", "return_levels", "trends")
+TABLES = (
+    *("annual", "monthly", "seasonal", "diurnal", "return_levels", "trends"),
+    *("climatology", "seasonal_cycle", "exceedance", "change", "return_periods"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +42,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.ones((2, 3)), dims=("y", "x"), attrs={"standard_name": "cell_area", "units": "m2"},
         coords={"lat": pr["lat"], "lon": pr["lon"]},
     )  # fmt: skip
-    made, notes = climate_tables(tables(pr, area, axis), area)
+    made, notes = climate_tables(
+        tables(pr, area, axis), area, baseline=Baseline(2001, 2003), event_amount=100.0
+    )
     about = ("title", "institution", "source", "history", "references", "comment")
     found = Diagnosis(
-        "rain", "2001/2011", made, {}, {}, notes, dict.fromkeys(about, "made for a test")
+        "rain",
+        "2001/2011",
+        made,
+        {"stvd": scores()},
+        {},
+        notes,
+        dict.fromkeys(about, "made for a test"),
     )
     return write(found, tmp_path_factory.mktemp("files") / "rain").folder
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", [*TABLES, "scores_stvd"])
 def test_the_cf_checker_accepts_it(folder: Path, name: str) -> None:
     assert cf_complaints(folder / f"{name}.nc") == []
 
@@ -54,6 +67,7 @@ def test_seasons_trends_and_return_levels_are_those_of_eleven_years(folder: Path
     sizes = {name: xr.open_dataset(folder / f"{name}.nc").sizes for name in TABLES}
     assert {name: size.get("time") for name, size in sizes.items()} == {
         "annual": 11, "monthly": 132, "seasonal": 43, "diurnal": 11, "return_levels": None, "trends": None,
+        "climatology": None, "seasonal_cycle": None, "exceedance": 11, "change": None, "return_periods": None,
     }  # fmt: skip
     assert {p.name for p in folder.glob("report_*.html")} == {
         f"report_{year}.html" for year in range(2001, 2012)

@@ -11,6 +11,7 @@ from stvd.downscale import downscale
 from stvd.engine import BatchPlan, Engine, plan_batches
 from stvd.lattice import TimeAxis, WindowLattice
 from stvd.model import preset
+from stvd.noise import RecordNoise
 from stvd.sampling import SamplerConfig
 from stvd.transforms import RainTransform
 from stvd.window_sampler import WindowSampler
@@ -92,46 +93,29 @@ def test_shape_range_and_conservation(checkpoint):
 
 
 def test_a_piece_equals_the_same_piece_of_the_whole_bit_for_bit(checkpoint):
-    # windows of 3: anchors at 0-2, 4-6, …, and frame 3, 7, … of a bridge between two of them
     data = source(range(14), cells=(2, 2))
-    whole = sample(checkpoint, range(14), range(2), data=data, engine=SMALL)
-    for piece in (range(8), range(5, 6), range(6, 8), range(3, 4), range(11, 14)):
-        members = range(1, 2) if len(piece) < 3 else range(2)
-        part = sample(checkpoint, piece, members, data=data, engine=SMALL)
-        assert np.array_equal(part, whole[members.start :, piece.start : piece.stop])
-
-
-def test_pieces_of_whole_cycles_equal_the_whole_with_several_windows_a_batch(checkpoint):
-    coarse, grid = source(range(27), cells=(2, 2))  # three pieces of two cycles, an anchor behind
-
-    def blocks(frames):
-        found = downscale(
-            checkpoint, coarse, grid, frames=frames, members=range(2), seed=7, engine=ENGINE,
-            sampler=SAMPLER,
-        )  # fmt: skip
-        return list(found)
-
-    whole = blocks(range(24))
-    assert [b.frames for b in whole] == [range(8), range(8, 16), range(16, 24)]
-    assert whole[0].plan == BatchPlan(windows=2, tiles=1, members=2)
-    for block in whole[::-1]:
-        (alone,) = blocks(block.frames)
-        assert np.array_equal(alone.pr, block.pr)
+    whole = sample(checkpoint, range(14), data=data)
+    for piece in (range(8), range(5, 6), range(6, 8), range(4, 5), range(11, 14)):
+        part = sample(checkpoint, piece, data=data)
+        assert np.array_equal(part, whole[:, piece.start : piece.stop])
 
 
 def test_what_decides_a_piece_is_what_it_reads(checkpoint):
-    lattice = WindowLattice(length=3)
-    coarse, grid = source(range(16), cells=(2, 2))
-    for piece in (range(4, 8), range(6, 8), range(5, 7)):
-        reads = lattice.reads(piece)
-        around = coarse.isel(time=slice(reads.start, reads.stop)), grid
-        whole = sample(checkpoint, piece, range(1), data=(coarse, grid), engine=SMALL)
-        part = sample(checkpoint, piece, range(1), data=around, engine=SMALL)
-        assert np.array_equal(part, whole)
-        if reads.stop > piece.stop:  # with one frame less it is the end of the record
-            ended = around[0].isel(time=slice(None, -1)), grid
-            other = sample(checkpoint, piece, range(1), data=ended, engine=SMALL)
-            assert not np.array_equal(other, part)
+    lattice, sampler = WindowLattice(length=3), SAMPLER.model_copy(update={"steps": 2})
+    coarse, grid = source(range(24), cells=(2, 2))
+    for piece in (range(10, 12), range(11, 12), range(12, 13)):
+        reads = lattice.reads(piece, calls=2)
+        assert range(24).start < reads.start < reads.stop < range(24).stop
+
+        def part(frames, piece=piece):
+            around = coarse.isel(time=slice(frames.start, frames.stop)), grid
+            return sample(checkpoint, piece, range(1), data=around, sampler=sampler)
+
+        whole = part(range(24))
+        assert np.array_equal(part(reads), whole)
+        # without its first or last frame it is nearer to an end of the record
+        assert not np.array_equal(part(range(reads.start + 1, reads.stop)), whole)
+        assert not np.array_equal(part(range(reads.start, reads.stop - 1)), whole)
 
 
 @pytest.mark.parametrize("frames", [range(1), range(5), range(2, 8)])
@@ -149,28 +133,8 @@ def test_independent_windows_need_no_other_frames(checkpoint):
     whole = sample(checkpoint, range(12), sampler=sampler, engine=SMALL)
     part = sample(checkpoint, range(3, 6), sampler=sampler, engine=SMALL)
     assert np.array_equal(part, whole[:, 3:6])
-    sampler = SAMPLER.model_copy(update={"share": 0.0})
-    bridged = sample(checkpoint, range(12), sampler=sampler, engine=SMALL)
-    assert np.array_equal(bridged[:, :3], whole[:, :3])  # the anchor at 0 lies on both lattices
-    assert not np.array_equal(bridged[:, 3:], whole[:, 3:])
-
-
-def test_a_bridge_is_held_at_the_rain_of_its_anchors(checkpoint, monkeypatch):
-    seen = []
-    plain = SamplerConfig.sample
-
-    def spy(self, denoiser, noise, known=None):
-        residual = plain(self, denoiser, noise, known)
-        if known is not None:
-            held = residual.masked_select(known.frames[:, :, None, None, None])
-            given = known.clean.masked_select(known.frames[:, :, None, None, None])
-            seen.append((known.frames.tolist(), torch.equal(held, given)))
-        return residual
-
-    monkeypatch.setattr(SamplerConfig, "sample", spy)
-    sample(checkpoint, range(8), range(1))
-    both, left = [True, False, True], [True, False, False]
-    assert seen == [([both, left], True)]  # the record ends with the second bridge
+    joined = sample(checkpoint, range(12), engine=SMALL)
+    assert not np.array_equal(joined[:, :3], whole[:, :3])
 
 
 def test_another_batch_plan_agrees_within_the_tolerance(checkpoint):
@@ -180,23 +144,23 @@ def test_another_batch_plan_agrees_within_the_tolerance(checkpoint):
 
 
 def test_a_batch_that_does_not_fit_is_tried_smaller_and_the_plan_told(checkpoint, monkeypatch):
-    sample_batch = WindowSampler.sample_batch
+    predict = WindowSampler.predict
 
-    def small_memory(self, windows, members, ends):
-        if self.plan.windows * self.plan.tiles * self.plan.members > 1:
+    def small_memory(self, noisy, log_snr, condition):
+        if len(noisy) > 1 or condition.groups[0].stop > 1:
             raise torch.OutOfMemoryError("too large")
-        return sample_batch(self, windows, members, ends)
+        return predict(self, noisy, log_snr, condition)
 
     coarse, grid = source(range(12), tiles=2)
     whole = sample(checkpoint, range(12), data=(coarse, grid))
-    monkeypatch.setattr(WindowSampler, "sample_batch", small_memory)
+    monkeypatch.setattr(WindowSampler, "predict", small_memory)
     blocks = list(
         downscale(
             checkpoint, coarse, grid, frames=range(12), members=range(3), seed=7, engine=ENGINE,
             sampler=SAMPLER,
         )
     )  # fmt: skip
-    assert {block.plan for block in blocks} == {BatchPlan(1, 1, 1)}
+    assert {block.plan for block in blocks} == {BatchPlan(1, 1)}
     small = np.concatenate([block.pr for block in blocks], axis=1)
     assert np.abs(small - whole).max() <= 1e-4 * whole.std()
 
@@ -220,15 +184,10 @@ def test_faces_are_sampled_each_with_their_own_noise(checkpoint):
 
 
 def test_a_circle_of_longitude_has_no_preferred_meridian(checkpoint, monkeypatch):
-    import stvd.window_sampler
-
-    def turn(noise):
-        return lambda *name, **how: noise(*name, **how).roll(16, -1)
-
     coarse, grid = source(range(3), periodic=1)
     straight = sample(checkpoint, range(3), data=(coarse, grid))
-    noise = turn(stvd.window_sampler.window_noise)
-    monkeypatch.setattr(stvd.window_sampler, "window_noise", noise)
+    frame = RecordNoise.frame
+    monkeypatch.setattr(RecordNoise, "frame", lambda self, k: frame(self, k).roll(16, -1))
     turned = sample(checkpoint, range(3), data=(coarse.roll(x=2), grid.roll(x=16)))
     assert np.abs(np.roll(straight, 16, -1) - turned).max() <= 1e-4 * straight.std()
 
@@ -244,25 +203,24 @@ def test_progress_is_told(checkpoint):
     sample(
         checkpoint, range(9), progress=lambda done, total: seen.append((done, total)), engine=SMALL
     )  # fmt: skip
-    # anchors at 0, 4 and 8 and the two bridges between them
-    assert seen == [(k, 5) for k in range(1, 6)]
+    # windows at 0, 2, 4 and 6, three calls each
+    assert seen == [(k, 12) for k in range(1, 13)]
 
 
 def test_plans_fit_the_budget():
     network = preset("small", 1).build()
 
     def plan(gib):
-        return plan_batches(
-            network, (64, 64), cycles=range(12, 24), tiles=6, members=4, memory_gib=gib
-        )
+        return plan_batches(network, (64, 64), calls=8, tiles=6, members=4, memory_gib=gib)
 
-    assert plan(1e-6) == BatchPlan(1, 1, 1)
-    plans = [plan(g) for g in (0.03, 0.05, 0.2, 1, 10)]
-    sizes = [p.windows * p.tiles * p.members for p in plans]
+    assert plan(1e-6) == BatchPlan(1, 1)
+    plans = [plan(g) for g in (0.1, 0.2, 0.3, 1, 10)]
+    sizes = [p.tiles * p.members for p in plans]
     assert sizes == sorted(sizes)
-    # twelve cycles from the twelfth on: groups of four lie on the lattice, groups of eight do not
-    assert plans[-1] == BatchPlan(4, 6, 4)
-    assert plan(0.2).smaller() == BatchPlan(1, plan(0.2).tiles // 2, 4)
+    assert plans[-1] == BatchPlan(6, 4)
+    assert BatchPlan(6, 4).smaller() == BatchPlan(3, 4)
+    assert BatchPlan(1, 4).smaller() == BatchPlan(1, 2)
+    assert BatchPlan(1, 1).smaller() is None
 
 
 def test_absent_frames_are_refused(checkpoint):

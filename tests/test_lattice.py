@@ -78,52 +78,67 @@ def test_times_read_from_a_file_are_located(axis, first, count):
 
 
 lattices = st.builds(
-    WindowLattice, length=st.integers(1, 12), rule=st.sampled_from(["bridged", "independent"])
+    WindowLattice, length=st.integers(1, 12), rule=st.sampled_from(["overlapping", "independent"])
 )
+places = st.integers(-50, 50)
 
 
-@given(lattices, st.integers(-50, 50), st.integers(1, 20))
-def test_every_frame_belongs_to_one_window(lattice, first, count):
-    wanted = range(first * lattice.cycle, (first + count) * lattice.cycle)
-    assert lattice.cycles(wanted) == range(first, first + count)
-    own = []
-    for number in lattice.cycles(wanted):
-        own += lattice.anchor(number)
-        if lattice.bridged:
-            bridge = lattice.bridge(number)
-            assert len(bridge) == lattice.length
-            assert bridge[0] == lattice.anchor(number)[-1]
-            assert bridge[-1] == lattice.anchor(number + 1)[0]
-            own += bridge[1:-1]
-    assert own == list(wanted)
+@given(lattices, places, st.integers(1, 20))
+def test_windows_follow_each_other_and_share_what_overlaps(lattice, first, count):
+    for number in range(first, first + count):
+        shared = set(lattice.window(number)) & set(lattice.window(number + 1))
+        assert len(shared) == lattice.overlap
+        assert lattice.window(number + 1).start == lattice.window(number).start + lattice.cycle
 
 
-@given(lattices, st.integers(-50, 50), st.integers(1, 50))
-def test_what_frames_read_are_whole_windows_around_them(lattice, first, count):
-    wanted = range(first, first + count)
-    reads = lattice.reads(wanted)
-    assert reads.start <= wanted.start
-    assert wanted.stop <= reads.stop
+@given(lattices, places, st.integers(1, 50))
+def test_windows_that_touch_frames_are_all_that_hold_one(lattice, first, count):
+    frames = range(first, first + count)
+    touching = lattice.touching(frames)
+    around = range(touching.start - 3, touching.stop + 3)
+    assert [n for n in around if set(lattice.window(n)) & set(frames)] == list(touching)
+
+
+@given(lattices, places, st.integers(1, 50))
+def test_windows_of_a_record_hold_its_frames_and_none_could_be_left_out(lattice, first, count):
+    record = range(first, first + count)
+    within = lattice.within(record)
+    held = [set(lattice.window(n)) & set(record) for n in within]
+    assert set.union(*held) == set(record)
+    if len(within) > 1:
+        for end in (held[1:], held[:-1]):
+            assert set.union(*end) != set(record)
+
+
+@given(lattices, places, st.integers(1, 50), st.integers(1, 12))
+def test_what_frames_read_are_whole_windows_around_them(lattice, first, count, calls):
+    frames = range(first, first + count)
+    reads = lattice.reads(frames, calls)
+    assert set(frames) <= set(reads)
     assert reads.start % lattice.cycle == 0
-    assert len(reads) % lattice.cycle in (0, lattice.length)
+    assert (len(reads) - lattice.overlap) % lattice.cycle == 0
+    # and a record of what is read has every window that counts
+    sampled = lattice.sampled(frames, calls)
+    assert set(sampled) <= set(lattice.within(reads))
 
 
 def test_windows_of_five_frames():
     lattice = WindowLattice(length=5)
-    assert lattice.cycle == 8
-    assert (lattice.anchor(1), lattice.bridge(1)) == (range(8, 13), range(12, 17))
-    assert lattice.edges == (0, 5)  # 7 → 8 from bridge to anchor, 12 → 13 from anchor to bridge
-    assert lattice.reads(range(8, 16)) == range(8, 21)  # the bridge leads to the anchor 16-20
-    assert lattice.reads(range(13)) == range(13)  # ends with an anchor
-    assert lattice.reads(range(14, 15)) == range(8, 21)
+    assert (lattice.cycle, lattice.window(1)) == (4, range(4, 9))
+    assert lattice.edges == (0, 1)  # 3 → 4 and 4 → 5, to and from the frame that two windows share
+    assert lattice.touching(range(4, 5)) == range(2)
+    assert lattice.sampled(range(5, 6), 1) == range(1, 2)
+    assert lattice.sampled(range(5, 6), 3) == range(-1, 4)
+    assert lattice.reads(range(5, 6), 1) == range(13)  # the mean downscaler is merged too
+    apart = WindowLattice(length=5, rule="independent")
+    assert (apart.cycle, apart.edges) == (5, (0,))
+    assert apart.reads(range(5, 6), 8) == range(5, 10)
 
 
-@pytest.mark.parametrize("length", [1, 2])
-def test_short_windows_leave_nothing_to_bridge(length):
-    lattice = WindowLattice(length=length, rule="bridged")
-    assert not lattice.bridged
-    assert (lattice.cycle, lattice.edges) == (length, (0,))
-    assert lattice.reads(range(4, 6)) == range(4, 6)
+def test_windows_of_one_frame_have_nothing_in_common():
+    lattice = WindowLattice(length=1)
+    assert (lattice.overlap, lattice.cycle, lattice.edges) == (0, 1, (0,))
+    assert lattice.reads(range(4, 6), 8) == range(4, 6)
 
 
 @pytest.mark.parametrize(

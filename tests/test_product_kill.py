@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import signal
 import threading
@@ -17,8 +18,8 @@ from product_samples import CELL, KEY, cell, make_grid, make_spec, publish, samp
 from stvd.product import AlreadyPublished, Product, ProductNotFound, open_product
 from stvd.product.storage import Location
 
-CELLS = 16
-KILLS = 16
+KILLS = int(os.environ.get("STVD_TEST_KILLS", "16"))
+CELLS = max(16, KILLS)
 
 
 def write_all(uri: str, seed: int, started: Any) -> None:

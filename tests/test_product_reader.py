@@ -429,6 +429,8 @@ def test_addresses_are_taken_apart(uri: str, found: tuple[str, str, Path | None]
         "s3://bucket/../other",
         "s3://bucket/%2e%2e/other",
         "file:///a/../b",
+        "../other/product",
+        "/products/../other",
         "s3://bucket",
         "s3://key:secret@bucket/a",
         "http://host/a",

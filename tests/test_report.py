@@ -3,13 +3,22 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from product_samples import make_product
 from test_kept_states import publish
 
-from stvd.product import Product
-from stvd.report import Wanted, report_on
+from stvd.diagnostics.percentiles import wet_day_percentiles
+from stvd.diagnostics.tables import tables
+from stvd.lattice import TimeAxis
+from stvd.layout import write_record
+from stvd.product import Product, open_product
+from stvd.published_tables import open_diagnostics
+from stvd.report import Inputs, Report, Wanted, report_on
+from stvd.source import Source
+from stvd.synthetic import synthetic_coarse, synthetic_grid, synthetic_truth
 
 
 @pytest.fixture
@@ -58,3 +67,55 @@ def test_regions_and_events_are_listed(product: Product, basin: Path, tmp_path: 
     page = Path(report.pages["report_2000"]).read_text()
     assert "period to date" in page
     assert 'src="http' not in page
+
+
+def test_the_tables_are_published_beside_the_product(product: Product, tmp_path: Path) -> None:
+    report = report_on(product.uri, None, tmp_path / "report")
+    table = open_diagnostics(product.uri, "period_to_date").load()
+    assert table.attrs["product_snapshot"] == report.snapshot == product.snapshot
+    with xr.open_dataset(report.tables["period_to_date.nc"]) as file:
+        assert set(file.data_vars) >= set(table.data_vars)
+        for name in table.data_vars:
+            np.testing.assert_array_equal(table[name].values, file[name].values)
+    again = report_on(product.uri, None, tmp_path / "elsewhere")
+    assert again.published == report.published
+    assert sorted(t.name for t in tmp_path.glob("product*")) == ["product", "product.diagnostics"]
+
+
+def test_very_wet_days_are_those_of_the_reference(product: Product, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    report = report_on(product.uri, None, folder, wanted=Wanted(reference="2000-2001"))
+    table = open_diagnostics(product.uri, "period_to_date").load()
+    published = open_product(product.uri)
+    percentiles = wet_day_percentiles(published["pr"], product.spec.axis)
+    direct = tables(
+        published["pr"], published["areacella"].compute(), product.spec.axis, reference=percentiles
+    ).period_to_date
+    assert direct is not None
+    np.testing.assert_array_equal(table["r95p"].values, direct["r95p"].values)
+    assert (tmp_path / "report.states").is_dir()
+    kept = {f.name: f.stat().st_mtime_ns for f in folder.with_name("report.states").iterdir()}
+    assert sum(name.startswith("percentiles_") for name in kept) == 1
+    with pytest.raises(ValueError, match="nothing is published of the reference period 1950-1960"):
+        report_on(product.uri, None, folder, wanted=Wanted(reference="1950-1960"))
+    assert Report.read(folder) == report
+
+
+def test_truth_that_was_rewritten_is_another_input(tmp_path: Path) -> None:
+    axis = TimeAxis(epoch="2000-01-01", step_seconds=10_800)
+    frames, shape = range(4), (16, 16)
+    record = {
+        "coarse": synthetic_coarse(axis, frames, shape),
+        "grid": synthetic_grid(shape),
+        "truth": synthetic_truth(axis, frames, shape),
+    }
+
+    def identity(**changes: xr.Dataset) -> dict[str, str]:
+        write_record(tmp_path / "record.nc", **(record | changes))
+        return Inputs.of(Source.find(str(tmp_path / "record.nc"), Path()), range(4)).identity
+
+    first = identity()
+    assert identity() == first
+    pr = record["truth"]["pr"]
+    other = identity(truth=record["truth"].assign(pr=(2 * pr).assign_attrs(pr.attrs)))
+    assert {k for k in first if first[k] != other[k]} == {"truth"}

@@ -32,8 +32,8 @@ def stairs(steps: list[float]) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(steps)])[:, None, None] * np.ones((1, 2))
 
 
-def test_seams_of_windows_with_bridges() -> None:
-    # Windows 0–4, 8–12 and a bridge 5–7: the seams are 4|5 and 7|8, the steps into 5 and 8.
+def test_seams_of_windows_of_two_lengths() -> None:
+    # Windows 0–4, 5–7, 8–12: the seams are 4|5 and 7|8, the steps into 5 and 8.
     member = stairs([1, 1, 1, 1, 3, 1, 1, 3, 1])  # into frames 1 … 9; 3 over the seams, else 1
     truth = stairs([2, 2, 2, 2, 4, 2, 2, 4, 2])  # 4 / 2 = 2
     config = PLAIN.model_copy(update={"window": 8, "window_edges": (0, 5)})

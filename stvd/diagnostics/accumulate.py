@@ -8,8 +8,10 @@ days that a cut divides are those of the record uncut.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import groupby
 
 import numpy as np
 
@@ -171,6 +173,12 @@ def state_of(
         reference=reference,
         histogram=None if area is None else _histogram(rates, area, factor),
     )
+
+
+def merged(keyed: Iterable[tuple[int, State]]) -> Iterator[tuple[int, State]]:
+    """Merge the states in a row that have one key, such as the number of their month."""
+    for key, group in groupby(keyed, key=lambda pair: pair[0]):
+        yield key, reduce(merge, (state for _, state in group))
 
 
 def merge(a: State, b: State) -> State:

@@ -13,7 +13,7 @@ import xarray as xr
 from dask.system import CPU_COUNT
 
 from stvd.contract import QUANTITIES
-from stvd.diagnostics.accumulate import NO_REFERENCE, Reference, State, merge, state_of
+from stvd.diagnostics.accumulate import NO_REFERENCE, Reference, State, merged, state_of
 from stvd.diagnostics.days import DayLattice, assert_ascending
 from stvd.lattice import TimeAxis
 from stvd.statistics import assert_aligned
@@ -104,21 +104,13 @@ class Record:
 
     def states(self, piece: Piece) -> Iterator[State]:
         """States of the months of a piece of the field, in order."""
-        month, whole = None, None
-        for key, state in self._parts(piece):
-            if whole is not None and key == month:
-                whole = merge(whole, state)
-                continue
-            if whole is not None:
-                yield whole
-            month, whole = key, state
-        if whole is not None:
-            yield whole
+        for _, state in merged(self._parts(piece)):
+            yield state
 
     def _parts(self, piece: Piece) -> Iterator[tuple[int, State]]:
         """States of what is read at once, cut where months begin."""
-        pr, dims = _isel(self.pr, piece), cell_dims(self.pr)
-        shape = tuple(pr.sizes[d] for d in dims)
+        dims = cell_dims(self.pr)
+        shape = tuple(_isel(self.pr, piece).sizes[d] for d in dims)
         reference = NO_REFERENCE
         if self.reference is not None:
             at = _isel(self.reference, piece)
@@ -127,9 +119,7 @@ class Record:
             names = tuple(str(name) for name in at["percentile"].values)
             reference = Reference(names, np.broadcast_to(limits, (len(names), *shape)))
         area = None if self.area is None else _isel(self.area, piece).values
-        for slab in slabs(pr):
-            block = pr.isel(time=slab).transpose("time", *dims).data
-            values = _in_memory(block)
+        for slab, values in blocks(self.pr, piece):
             keys = self.months[slab]
             cuts = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
             for start, stop in pairwise(cuts):
@@ -145,6 +135,13 @@ class Record:
                         area=area,
                     ),
                 )
+
+
+def blocks(pr: xr.DataArray, piece: Piece) -> Iterator[tuple[slice, np.ndarray]]:
+    """A piece of a field in time, some whole chunks after others: places, values (time, *cells)."""
+    part, dims = _isel(pr, piece), cell_dims(pr)
+    for slab in slabs(part):
+        yield slab, _in_memory(part.isel(time=slab).transpose("time", *dims).data)
 
 
 def rate_factor(pr: xr.DataArray) -> float:

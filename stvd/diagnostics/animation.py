@@ -1,11 +1,10 @@
-"""Truth, input and members in motion: a GIF of bounded length and size, or MP4 where ffmpeg is there."""
+"""Truth, input and members in motion: a GIF of bounded length and size."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -105,23 +104,6 @@ class Movie:
         known = np.vstack([steps, shades.get_over(), shades.get_bad()])
         return np.round(255 * known[:, :3]).astype(np.uint8)
 
-    def mp4(self, path: str | Path, *, per_second: int = 3) -> None:
-        """Write an MP4 (H.264), which needs ffmpeg (`can_write_mp4`)."""
-        from matplotlib.animation import FFMpegWriter
-
-        writer = FFMpegWriter(fps=per_second, codec="libx264", extra_args=["-pix_fmt", "yuv420p"])
-        with writer.saving(self.figure, str(path), self.figure.dpi):
-            for frame in range(len(self)):
-                self.show(frame)
-                writer.grab_frame()
-
-
-def can_write_mp4() -> bool:
-    """Whether ffmpeg is on this machine."""
-    from matplotlib.animation import FFMpegWriter
-
-    return bool(FFMpegWriter.isAvailable())
-
 
 def animate(
     pr: xr.DataArray,
@@ -172,12 +154,7 @@ def animate(
     scale.bar(figure, axes, "precipitation rate")
     figure.suptitle(title, fontsize=11, color=INK, x=0.01, ha="left")
     clock = figure.text(0.99, 0.995, "", fontsize=11, color=INK, ha="right", va="top")
-    even = [
-        2 * round(width / 2),
-        2 * round(width * figure.get_figheight() / figure.get_figwidth() / 2),
-    ]
     figure.set_dpi(width / figure.get_figwidth())
-    figure.set_size_inches(even[0] / figure.dpi, even[1] / figure.dpi)  # H.264 wants even sizes
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return Movie(figure, meshes, values, clock, labels)

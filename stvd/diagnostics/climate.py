@@ -98,7 +98,7 @@ def seasonal_cycle(monthly: xr.Dataset) -> xr.Dataset:
             weights = days.isel(at) if kind == "mean" else xr.ones_like(days.isel(at))
             means.append(_combined(field, weights, "time", "mean"))
             spreads.append(_spread(field))
-        along = xr.Variable("month", present, {"long_name": "calendar month"})
+        along = xr.Variable("month", present, {"long_name": "calendar month", "units": "1"})
         cycle[name] = _over_years(xr.concat(means, along), bare[name], "mean")
         spread = _over_years(xr.concat(spreads, along), bare[name], "standard_deviation")
         cycle[f"{name}_interannual_std"] = spread

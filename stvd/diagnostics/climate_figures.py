@@ -15,6 +15,7 @@ from stvd.diagnostics.trends import FEWEST_YEARS, stands_out, trend
 
 FEWEST_SHOWN = 3  # years of a series that is drawn
 DRAWN = ("pr_total", "rx1day")
+AGREED = 0.8  # share of members that agree on the sign of a change
 
 
 def climate_figures(
@@ -32,6 +33,9 @@ def climate_figures(
         _cycles(tables, name)
         | _years(tables.get("annual"), name)
         | _trends(tables.get("trends"), tables.get("annual"), name, grid)
+        | _changes(tables.get("change"), name, grid)
+        | _exceedance(tables.get("exceedance"), name)
+        | _return_periods(tables.get("return_periods"), name, grid)
         | _return_levels(tables.get("return_levels"), tables.get("annual"), name, grid)
     )
 
@@ -109,6 +113,53 @@ def _trends(
             grid=grid, title=f"Agreement on the {said} · {over}",
         )  # fmt: skip
     return found
+
+
+def _changes(table: xr.Dataset | None, name: str, grid: xr.Dataset | None) -> dict[str, Figure]:
+    """Change of the ensemble mean in per cent, dotted where members do not agree on its sign."""
+    found = {}
+    for quantity in DRAWN if table is not None else ():
+        assert table is not None
+        mean = table.get(f"{quantity}_relative_change_mean")
+        if mean is None or not bool(mean.notnull().any()):
+            continue
+        agreement = table.get(f"{quantity}_agreement")
+        said = str(mean.attrs["long_name"])
+        found[f"change_{quantity}"] = maps.signed_map(
+            {"ensemble mean": mean}, said, "%",
+            doubtful=None if agreement is None else {"ensemble mean": agreement < AGREED},
+            doubt=f"fewer than {AGREED:.0%} of the members agree",
+            grid=grid, title=f"{said.capitalize()} · {name} · against {table.attrs['reference']}",
+        )  # fmt: skip
+    return found
+
+
+def _exceedance(table: xr.Dataset | None, name: str) -> dict[str, Figure]:
+    """The share of the area above thresholds, in the last year that there is."""
+    found = {}
+    for variable in () if table is None else table.data_vars:
+        assert table is not None
+        quantity = str(variable).removesuffix("_exceedance_area")
+        share = table[variable].isel(time=-1)
+        if bool(share.notnull().any()):
+            year, whole = int(table["year"][-1]), bool(table["complete"][-1])
+            found[f"exceedance_{quantity}_{year}{'' if whole else '_to_date'}"] = (
+                plots_climate.exceedance_curve(
+                    share, f"{quantity}_threshold",
+                    title=f"Area above thresholds, {quantity} · {name} · {year}",
+                )
+            )  # fmt: skip
+    return found
+
+
+def _return_periods(
+    table: xr.Dataset | None, name: str, grid: xr.Dataset | None
+) -> dict[str, Figure]:
+    """How rare a given event is, cell by cell."""
+    if table is None or not bool(table["return_period"].notnull().any()):
+        return {}
+    title = f"Return period of {table.attrs['event']} · {name}"
+    return {"return_period": maps.rarity_map(table["return_period"], grid=grid, title=title)}
 
 
 def _return_levels(

@@ -29,7 +29,8 @@ class Diagnosis:
     notes : what was left out and why, for the reader
     attrs : of the product
     animations : name → GIF
-    lists : `regions` (`summaries.ensemble_summary`) and `events` (`events.largest_events`), if wanted
+    lists : `regions` (`summaries.ensemble_summary`) and `events` (`events.largest_events`), if wanted,
+        and with truth `skill` (`skill.skill_rows`)
     """
 
     name: str
@@ -41,6 +42,12 @@ class Diagnosis:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     animations: Mapping[str, bytes] = field(default_factory=dict)
     lists: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def datasets(self) -> dict[str, xr.Dataset]:
+        """Tables and scores by the name of their file, described as in CF."""
+        about = {**self.attrs, "Conventions": "CF-1.11", "period": self.period}
+        named = {**self.tables, **{f"scores_{k}": v for k, v in self.scores.items()}}
+        return {name: table.assign_attrs({**about, **table.attrs}) for name, table in named.items()}
 
     def metrics(self, *, intervals: bool = False) -> dict[str, float]:
         """Plain numbers under names that MLflow takes, e.g. `stvd/crps`, `2000/rx1day`."""

@@ -47,25 +47,26 @@ class Event:
 
 
 class Tracker:
-    """Finds the events of one member (and tile) in pieces of frames given in order.
+    """Finds the events of one member in pieces of frames given in order.
 
     Parameters
     ----------
-    area : array, shape (y, x), of the cells
+    area : array, shape ([tile,] y, x), of the cells
     threshold : an event exceeds it
     count : how many of the largest events are kept
     by : what is large
-    periodic_x : whether the last column touches the first
+    links : array of int, shape (pair, 2), in both orders: places in the flattened frame of cells that
+        touch though they do not lie beside each other there
     """
 
     def __init__(
-        self, area: np.ndarray, threshold: float, count: int, by: Measure, periodic_x: bool
+        self, area: np.ndarray, threshold: float, count: int, by: Measure, links: np.ndarray
     ) -> None:
         self.area = np.nan_to_num(np.asarray(area, dtype=np.float64)).ravel()
         self.threshold = threshold
         self.count = count
         self.by = by
-        self.periodic_x = periodic_x
+        self.links = links
         self.found = 0  # events that are over, kept or not
         self._largest: list[Event] = []
         self._open: list[Event] = []
@@ -74,7 +75,7 @@ class Tracker:
         self._start: int | None = None
 
     def add(self, first: int, values: np.ndarray) -> None:
-        """Take the frames from number `first` on, shape (time, y, x); missing cells exceed nothing.
+        """Take the frames from number `first` on, shape (time, [tile,] y, x); missing cells exceed nothing.
 
         Frames that do not follow those before end every event.
         """
@@ -123,20 +124,20 @@ class Tracker:
 
         Returns
         -------
-        labels, shape (1 + time, y, x), from 1; how many; array, shape (2, pair), of labels from 0 and,
-        after them, open events
+        labels, shape (1 + time, [tile,] y, x), from 1; how many; array, shape (2, pair), of labels from
+        0 and, after them, open events
         """
         whole = np.concatenate([self._carried[None] > 0, above])
-        if self.periodic_x:  # the last column stands before the first too
-            whole = np.concatenate([whole[..., -1:], whole], axis=-1)
-        labels, count = ndimage.label(whole, structure=np.ones((3, 3, 3), bool))
-        pairs = []
-        if self.periodic_x:
-            both = labels[..., [0, -1]][whole[..., 0]]
-            pairs.append(both.T - 1)
-            labels = labels[..., 1:]
+        touching = np.ones((3,) * whole.ndim, bool)
+        if whole.ndim > 3:
+            touching[:, [0, 2]] = False  # faces lie one after another, not beside each other
+        labels, count = ndimage.label(whole, structure=touching)
         carried = self._carried > 0
-        pairs.append(np.stack([labels[0][carried] - 1, self._carried[carried] - 1 + count]))
+        pairs = [np.stack([labels[0][carried] - 1, self._carried[carried] - 1 + count])]
+        flat, (a, b) = labels.reshape(len(labels), -1), self.links.T
+        for one, other in ((flat[:, a], flat[:, b]), (flat[:-1, a], flat[1:, b])):
+            both = (one > 0) & (other > 0)
+            pairs.append(np.unique(np.stack([one[both], other[both]]), axis=1) - 1)
         return labels, int(count), np.concatenate(pairs, axis=1)
 
     def _measured(

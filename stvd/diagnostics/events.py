@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from stvd.diagnostics.event_tracking import Event, Measure, Tracker, largest_first
+from stvd.halo import extend_faces, find_joins
 from stvd.lattice import TimeAxis, format_time
 
 RATES = {"kg m-2 s-1": (3600.0, "mm h-1"), "mm h-1": (1.0, "mm h-1"), "mm d-1": (1.0, "mm d-1")}
@@ -36,7 +37,7 @@ def largest_events(
     """The largest events of each member: cells above a threshold that touch in space and time.
 
     Cells touch by a side, an edge or a corner, within a frame and from one to the next, over the ends
-    of a row if it is periodic, but not from tile to tile; a missing frame ends every event. The record
+    of a row if it is periodic, and from face to face of a cubed sphere; a missing frame ends every event. The record
     is read once by pieces of time, a dask chunk or 128 MiB at most, and once more where there are
     events to compare between members; the memory is that of a piece, the events going on and the few
     kept, whatever the length of the record.
@@ -82,29 +83,26 @@ def largest_events(
     if "tile" not in field.dims:
         field = field.expand_dims("tile", axis=2)
     size = area.transpose(..., "y", "x").values.reshape(field.shape[2:])
-    streams = [(m, tile) for m in range(field.sizes["member"]) for tile in range(len(size))]
-    trackers = {
-        (m, tile): Tracker(size[tile], threshold, count, by, periodic_x) for m, tile in streams
-    }
+    members = range(field.sizes["member"])
+    links = touching_cells(field, periodic_x)
+    trackers = [Tracker(size, threshold, count, by, links) for _ in members]
     for piece in _pieces(field, frames):
         for m, values in _by_member(field, piece, factor):
-            for tile in range(len(size)):
-                trackers[m, tile].add(int(frames[piece][0]), values[:, tile])
-    found = [(m, tile, e) for m, tile in streams for e in trackers[m, tile].end()]
-    found = sorted(found, key=lambda f: (*largest_first(by, f[2]), f[0], f[1]))
+            trackers[m].add(int(frames[piece][0]), values)
+    found = [(m, event) for m in members for event in trackers[m].end()]
+    found = sorted(found, key=lambda f: (*largest_first(by, f[1]), f[0]))
     kept: dict[int, int] = {}
     chosen = []
-    for m, tile, event in found:
+    for m, event in found:
         kept[m] = kept.get(m, 0) + 1
-        if kept[m] <= count:
-            chosen.append((m, tile, event, kept[m]))
-    shares = _shares(field, frames, [c[:3] for c in chosen], threshold, factor)
+        chosen.append((m, event, kept[m]))
+    shares = _shares(field, frames, [c[:2] for c in chosen], threshold, factor)
     rows = [
         {
             "rank": rank,
             "rank_in_member": rank_in_member,
             "member": _label(field, m),
-            **_described(event, tile, field, axis),
+            **_described(event, field, axis),
             "threshold": threshold,
             "units": units,
             "footprint_km2": event.area / 1e6,
@@ -112,21 +110,58 @@ def largest_events(
             "volume_km3": event.volume * axis.step_seconds / SECONDS[units] / 1e12,
             "members": share,
         }
-        for rank, ((m, tile, event, rank_in_member), share) in enumerate(
+        for rank, ((m, event, rank_in_member), share) in enumerate(
             zip(chosen, shares, strict=True), 1
         )
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if field.sizes["tile"] == 1:
         table = table.drop(columns="tile")
-    table.attrs["events"] = sum(t.found for t in trackers.values())
+    table.attrs["events"] = sum(t.found for t in trackers)
     return table
 
 
-def _described(event: Event, tile: int, field: xr.DataArray, axis: TimeAxis) -> dict[str, object]:
+def touching_cells(field: xr.DataArray, periodic_x: bool) -> np.ndarray:
+    """Cells that touch over the ends of a row or the sides of faces, shape (pair, 2), in both orders.
+
+    Parameters
+    ----------
+    field : DataArray, shape (member, time, tile, y, x); which faces are adjacent is read off `lat` and
+        `lon` of shape (tile, y, x)
+
+    Returns
+    -------
+    array of places in the flattened (tile, y, x)
+    """
+    tiles, rows, columns = field.shape[2:]
+    shape = (tiles, rows, columns)
+    number = np.arange(np.prod(shape)).reshape(shape)
+    dims = ("tile", "y", "x")
+    placed = all(c in field.coords and field[c].ndim == 3 for c in ("lat", "lon"))
+    if shape[0] > 1 and min(shape[1:]) > 1 and placed:
+        lat, lon = (field[c].transpose(*dims).values for c in ("lat", "lon"))
+        around = extend_faces(find_joins(lat, lon), shape, (1, 1), (1, 1))
+    elif periodic_x:
+        around = np.pad(number, ((0, 0), (0, 0), (1, 1)), mode="wrap")
+        around = np.pad(around, ((0, 0), (1, 1), (0, 0)), constant_values=-1)
+    else:
+        return np.zeros((0, 2), np.int64)
+    ny, nx = shape[1:]
+    found = []
+    for dy, dx in product((0, 1, 2), repeat=2):
+        beyond = around[:, dy : dy + ny, dx : dx + nx]
+        pairs = np.stack([number[beyond >= 0], beyond[beyond >= 0]], axis=1)
+        tile, y, x = (np.diff(k, axis=1)[:, 0] for k in np.unravel_index(pairs, shape))
+        beside = (tile == 0) & (abs(y) <= 1) & (abs(x) <= 1)
+        found.append(pairs[~beside])
+    one_way = np.concatenate(found)
+    return np.unique(np.concatenate([one_way, one_way[:, ::-1]]), axis=0)
+
+
+def _described(event: Event, field: xr.DataArray, axis: TimeAxis) -> dict[str, object]:
     """Time and place of an event."""
-    y, x = np.unravel_index(event.peak_cell, field.shape[3:])
-    at = {"tile": tile, "y": int(y), "x": int(x)}
+    tile, y, x = np.unravel_index(event.peak_cell, field.shape[2:])
+    at = {"tile": int(tile), "y": int(y), "x": int(x)}
     place = {
         name: float(field[name].isel({d: at[str(d)] for d in field[name].dims}).item())
         if name in field.coords and set(field[name].dims) <= set(at)
@@ -184,30 +219,30 @@ def _by_member(
 def _shares(
     field: xr.DataArray,
     frames: np.ndarray,
-    events: list[tuple[int, int, Event]],
+    events: list[tuple[int, Event]],
     threshold: float,
     factor: float,
 ) -> list[float]:
     """Of each event the share of members that exceed the threshold in its footprint during it."""
     members = field.sizes["member"]
     hit = np.zeros((len(events), members), bool)
-    for k, (m, _, _) in enumerate(events):
+    for k, (m, _) in enumerate(events):
         hit[k, m] = True
     if members == 1:
         return hit.mean(axis=1).tolist()
     for piece in _pieces(field, frames):
         here = frames[piece]
         during = [
-            (k, tile, event, np.flatnonzero((here >= event.first) & (here <= event.last)))
-            for k, (_, tile, event) in enumerate(events)
+            (k, event, np.flatnonzero((here >= event.first) & (here <= event.last)))
+            for k, (_, event) in enumerate(events)
         ]
-        during = [d for d in during if d[3].size]
+        during = [d for d in during if d[2].size]
         if not during:
             continue
         for m, values in _by_member(field, piece, factor):
-            flat = values.reshape(*values.shape[:2], -1)
-            for k, tile, event, when in during:
+            flat = values.reshape(len(values), -1)
+            for k, event, when in during:
                 if not hit[k, m]:
-                    part = flat[when[0] : when[-1] + 1, tile][:, event.cells]
+                    part = flat[when[0] : when[-1] + 1][:, event.cells]
                     hit[k, m] = bool((part > threshold).any())
     return hit.mean(axis=1).tolist()

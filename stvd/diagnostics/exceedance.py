@@ -29,7 +29,9 @@ def exceedance_area(
     there = xr.dot(field.notnull(), weights, dim=dims)
     shares = [xr.dot(field > t, weights, dim=dims) / there.where(there > 0) for t in thresholds]
     units = field.attrs.get("units", "1")
-    coordinate = xr.Variable("threshold", np.asarray(thresholds, float), {"units": units})
+    coordinate = xr.Variable(
+        "threshold", np.asarray(thresholds, float), {"units": units, "long_name": "threshold"}
+    )
     said = field.attrs.get("long_name", field.name)
     share = xr.concat(shares, coordinate).transpose(..., "threshold").drop_attrs(deep=False)
     return share.assign_attrs(

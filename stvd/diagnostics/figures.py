@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from stvd.diagnostics import maps, plots
+from stvd.diagnostics import maps, plots, plots_realism
 from stvd.diagnostics.animation import animate, wettest
 from stvd.diagnostics.climate_figures import climate_figures
 from stvd.diagnostics.extremes import step_text
+from stvd.diagnostics.place_maps import event_map, region_map
+from stvd.diagnostics.plots_calls import Curves, realism_distortion
+from stvd.diagnostics.region_files import Region
 from stvd.diagnostics.spectra import by_system
 from stvd.lattice import Period, TimeAxis, format_time
 
+SAID = {"members": "stvd"}  # as scores call them
 MAPPED = ("pr_total", "rx1day", "rx1step")
 SMALL = ("wet_day_fraction", "sdii", "rx5day", "r10mm", "r20mm", "cdd", "cwd", "r95ptot")
 
 
 @dataclass(frozen=True)
 class Material:
-    """What there is to draw from; arrays as in `report.diagnose`, `series` area means by name.
+    """What there is to draw from; arrays as in `report.diagnose`.
 
-    Maps of single years are drawn of `years` alone, of all by default.
+    Maps of single years are drawn of `years` alone, of all by default. `in_time` has what
+    `in_time.in_time` says of the `members`, of the `truth` and of the `coarse input`.
     """
 
     name: str
@@ -36,8 +42,11 @@ class Material:
     tables: Mapping[str, xr.Dataset]
     scores: Mapping[str, xr.Dataset]
     input_scores: xr.Dataset | None
-    series: Mapping[str, xr.DataArray]
+    in_time: Mapping[str, xr.Dataset]
     years: Collection[int] | None = None
+    lists: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    regions: Sequence[Region] = ()
+    curves: Curves = field(default_factory=dict)
 
     @property
     def period(self) -> Period:
@@ -54,7 +63,7 @@ def draw(material: Material) -> dict[str, Figure]:
     if material.coarse is not None:
         found["panel"] = _panel(material, material.coarse)
     systems = {v: by_system(v, material.scores, material.input_scores)
-               for v in ("rapsd", "histogram")}  # fmt: skip
+               for v in ("rapsd", "histogram", "autocorrelation")}  # fmt: skip
     factor = None
     if material.coarse is not None:
         factor = material.pr.sizes["x"] // material.coarse.sizes["x"]
@@ -67,12 +76,58 @@ def draw(material: Material) -> dict[str, Figure]:
     main = next(iter(material.scores.values()))
     if "rank_histogram" in main:
         found["rank_histogram"] = plots.rank_histogram(main, title=material.title("Ranks"))
-    others = {k: v for k, v in material.series.items() if k != "members"}
+    means = {n: known["area_mean"] for n, known in material.in_time.items()}
     found["area_mean"] = plots.area_mean_series(
-        material.series["members"], others, title=material.title("Area mean")
+        means["members"],
+        {"truth": means["truth"]} if "truth" in means else {},
+        title=material.title("Area mean"),
     )
+    found["autocorrelation"] = plots_realism.autocorrelation(
+        systems["autocorrelation"],
+        {SAID.get(n, n): known["autocorrelation"] for n, known in material.in_time.items()},
+        step_hours=material.axis.step_seconds / 3600,
+        title=material.title("Autocorrelation in space and time"),
+    )
+    kept = plots_realism.consistency(material.scores, title=material.title("Block means and seams"))
+    if kept is not None:
+        found["consistency"] = kept
+    skill = material.lists.get("skill")
+    if skill is not None:
+        system = skill["system"].iloc[0]
+        found["scores_by"] = plots_realism.skill(
+            skill[skill["system"] == system], title=material.title(f"Skill of {system}")
+        )
+    if material.curves:
+        found["realism_distortion"] = realism_distortion(
+            material.curves, material.title("Realism and distortion")
+        )
     climate = climate_figures(material.tables, material.name, grid=material.static)
-    return found | _period_maps(material) | climate
+    return found | _period_maps(material) | _place_maps(material) | climate
+
+
+def _place_maps(material: Material) -> dict[str, Figure]:
+    """Where the regions lie and the largest events were, over the last period that there is."""
+    table = next(
+        (
+            t.isel(time=-1)
+            for k in ("annual", "period_to_date")
+            if (t := material.tables.get(k)) is not None
+        ),
+        None,
+    )
+    found = {}
+    if table is not None and material.regions:
+        found["regions"] = region_map(
+            table["pr_total_mean"], material.regions, grid=material.static,
+            title=f"Regions, total precipitation of {int(table['year'])} · {material.name}",
+        )  # fmt: skip
+    events = material.lists.get("events")
+    if table is not None and events is not None and len(events):
+        found["events"] = event_map(
+            table["rx1step_mean"], events, grid=material.static,
+            title=material.title("Largest events"),
+        )  # fmt: skip
+    return found
 
 
 def animations(material: Material) -> dict[str, bytes]:
@@ -92,7 +147,8 @@ def animations(material: Material) -> dict[str, bytes]:
 
 def _area_mean(material: Material) -> xr.DataArray:
     """Of the truth where there is one, of the ensemble otherwise."""
-    return material.series.get("truth", material.series["members"].mean("member"))
+    known = material.in_time.get("truth", material.in_time["members"])["area_mean"]
+    return known.mean("member") if "member" in known.dims else known
 
 
 def _panel(material: Material, coarse: xr.DataArray) -> Figure:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from stvd.diagnostics.diagnosis import Diagnosis
 from stvd.diagnostics.html import render
+from stvd.diagnostics.pictures import Album
 
 
 class Files(NamedTuple):
@@ -38,8 +39,9 @@ def write(diagnosis: Diagnosis, out: str | Path) -> Files:
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         tables = _write_tables(diagnosis, work)
-        figures = _write_figures(diagnosis, work)
-        pages = _write_pages(diagnosis, work)
+        album = Album(diagnosis.figures)
+        figures = _write_figures(diagnosis, album, work)
+        pages = _write_pages(diagnosis, album, work)
         work.chmod(0o755)
         if out.exists():
             old = work.with_name(work.name + ".old")
@@ -60,10 +62,8 @@ def write(diagnosis: Diagnosis, out: str | Path) -> Files:
 
 
 def _write_tables(diagnosis: Diagnosis, folder: Path) -> list[str]:
-    about = {**diagnosis.attrs, "Conventions": "CF-1.11", "period": diagnosis.period}
-    datasets = {**diagnosis.tables, **{f"scores_{k}": v for k, v in diagnosis.scores.items()}}
-    for name, dataset in datasets.items():
-        described = dataset.assign_attrs({**about, **dataset.attrs})
+    datasets = diagnosis.datasets()
+    for name, described in datasets.items():
         for coordinate in described.coords.values():  # CF has none missing
             coordinate.encoding["_FillValue"] = None
         packed = {n: {"zlib": True} for n, v in described.data_vars.items() if v.ndim > 1}
@@ -82,18 +82,18 @@ def _write_tables(diagnosis: Diagnosis, folder: Path) -> list[str]:
     return [*(f"{n}.nc" for n in datasets), *(f"{n}.csv" for n in rows), "scores.json"]
 
 
-def _write_figures(diagnosis: Diagnosis, folder: Path) -> list[str]:
-    for name, figure in diagnosis.figures.items():
-        figure.savefig(folder / f"{name}.png")
+def _write_figures(diagnosis: Diagnosis, album: Album, folder: Path) -> list[str]:
+    for name, picture in album.items():
+        (folder / f"{name}.png").write_bytes(picture.data)
     for name, movie in diagnosis.animations.items():
         (folder / f"{name}.gif").write_bytes(movie)
     return [*(f"{n}.png" for n in diagnosis.figures), *(f"{n}.gif" for n in diagnosis.animations)]
 
 
-def _write_pages(diagnosis: Diagnosis, folder: Path) -> list[str]:
+def _write_pages(diagnosis: Diagnosis, album: Album, folder: Path) -> list[str]:
     names = []
     for year in diagnosis.years:
-        page = render(diagnosis, year=year, animations=diagnosis.animations)
+        page = render(diagnosis, year=year, pictures=album)
         names.append(f"report_{year}.html")
         (folder / names[-1]).write_text(page, encoding="utf-8")
     return names

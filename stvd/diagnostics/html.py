@@ -181,10 +181,11 @@ def _of_year(table: xr.Dataset, year: int | None) -> xr.Dataset:
 
 
 def _rows_of_year(listed: pd.DataFrame, year: int | None) -> pd.DataFrame:
-    """The rows that begin in a year, of a list that has beginnings."""
+    """The rows that begin in a year, or in none, of a list that has beginnings."""
     if year is None or "start" not in listed:
         return listed
-    return listed[listed["start"].astype(str).str[:4] == f"{year:04d}"]
+    begins = listed["start"]
+    return listed[begins.isna() | (begins.astype(str).str[:4] == f"{year:04d}")]
 
 
 def _catalogue(tables: Mapping[str, xr.Dataset]) -> str:

@@ -15,7 +15,16 @@ WIDE = 850  # pixels from which a figure takes the whole width
 # Sections, and the beginnings of the names of the figures in each.
 SECTIONS = {
     "One moment": ("animation", "panel", "members"),
-    "The period": ("area_mean", "indices", "pr_", "seasonal", "diurnal", "wet_day", "yearly"),
+    "The period": (
+        "area_mean",
+        "indices",
+        "pr_",
+        "seasonal",
+        "diurnal",
+        "wet_day",
+        "yearly",
+        "regions",
+    ),
     "Extremes": ("rx", "return", "event", "exceedance", "cdd", "cwd", "r9", "r1", "r2", "sdii"),
     "Change": ("trend", "change", "agreement"),
     "Realism": ("spectra", "intensity", "histogram", "autocorrelation", "variance", "consistency"),
@@ -47,7 +56,20 @@ READ = {
         "Least squares over the years. Brown: less; blue-green: more. Dotted cells do not stand out from "
         "chance, with at most a tenth of those that do being false (Benjamini and Hochberg)."
     ),
-    "change": "Brown: less rain; blue-green: more. Dots: the sign is not significant.",
+    "change": "Brown: less rain; blue-green: more. Dots: too few members agree on the sign.",
+    "autocorrelation": (
+        "How alike rain is some cells away and some hours later. Above the truth: too smooth, too lasting."
+    ),
+    "consistency": (
+        "Left: how far means over coarse cells are from the input. Right: jumps at seams; one is no seam."
+    ),
+    "exceedance": "Share of the area whose largest amount or rate of the year is above each threshold.",
+    "events": "Where the largest events peaked, by rank; circles are as large as their water.",
+    "return_period": "Years between days with so much rain, on average, by a GEV of all members.",
+    "scores_by": "Scores of parts of the record, with 90% intervals.",
+    "realism_distortion": (
+        "More calls of the network: less error of a member, or better extremes? Numbers are calls."
+    ),
     "agreement": "One: all members go the same way. A half or less: they do not agree.",
     "yearly": "Area means of complete years; dots are members, the dashed line a trend by least squares.",
     "variance": "Where the members differ, and where their mean is wrong; alike in a good ensemble.",

@@ -139,6 +139,14 @@ def level_maps(
     return sheet(fields, canvas, scale, what, title=title)
 
 
+def rarity_map(years: Field, *, grid: xr.Dataset | None = None, title: str = "") -> Figure:
+    """A return period in years, in steps of 1, 2, 5; grey where there is none."""
+    canvas = Canvas(years, grid)
+    scale = rain_scale(1, high({"": years}), "years")
+    what = str(years.attrs.get("long_name", "return period"))
+    return sheet({"": years}, canvas, scale, what, title=title, width=6.4)
+
+
 def agreement_map(
     share: Field, what: str, *, grid: xr.Dataset | None = None, title: str = ""
 ) -> Figure:

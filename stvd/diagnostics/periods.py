@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stvd.diagnostics.accumulate import State, merge
+from stvd.diagnostics.accumulate import State, merge, merged
 from stvd.diagnostics.accumulate_days import Run
 from stvd.diagnostics.accumulate_record import Piece
 from stvd.diagnostics.annual import Fields, diurnal_cycle, frame_totals, totals
@@ -123,29 +123,22 @@ def rows(states: Iterable[State], *, cycles: bool = True) -> tuple[Rows, int]:
 
 def _years(states: Iterable[State], found: Rows, cycles: bool) -> Iterator[State]:
     """States of years; complete months are written down on the way."""
-    year: State | None = None
-    number = 0
-    for month in _months(states):
-        lattice = DayLattice.of(month.axis)
-        span = _span(month, lattice, yearly=False)
-        if cycles and span.complete and month.run is not None:
-            known = _quantities(month, month.run)
-            fields = {name: known[name] for name in MONTHLY}
-            found.setdefault("monthly", []).append((span, _single(fields)))
-        if year is not None and span.year == number:
-            year = merge(year, month)
-            continue
-        if year is not None:
-            yield year
-        year, number = month, span.year
-    if year is not None:
+
+    def by_year() -> Iterator[tuple[int, State]]:
+        for _, month in merged(_by_month(states)):
+            span = _span(month, DayLattice.of(month.axis), yearly=False)
+            if cycles and span.complete and month.run is not None:
+                known = _quantities(month, month.run)
+                fields = {name: known[name] for name in MONTHLY}
+                found.setdefault("monthly", []).append((span, _single(fields)))
+            yield span.year, month
+
+    for _, year in merged(by_year()):
         yield year
 
 
-def _months(states: Iterable[State]) -> Iterator[State]:
-    """States of months, which may come in several parts."""
-    month: State | None = None
-    number = -1
+def _by_month(states: Iterable[State]) -> Iterator[tuple[int, State]]:
+    """States with the number of their month."""
     for state in states:
         ends = np.array([state.frames.start, state.frames.stop - 1])
         first, last = DayLattice.of(state.axis).months(ends).tolist()
@@ -154,14 +147,7 @@ def _months(states: Iterable[State]) -> Iterator[State]:
                 f"a state of frames {state.frames.start}-{state.frames.stop} has days of several "
                 "months; make states of records with accumulate, which cuts them at months"
             )
-        if month is not None and first == number:
-            month = merge(month, state)
-            continue
-        if month is not None:
-            yield month
-        month, number = state, first
-    if month is not None:
-        yield month
+        yield first, state
 
 
 def _quantities(state: State, run: Run) -> Fields:

@@ -144,15 +144,20 @@ def chart(
     """A figure with one set of axes, as all charts have it."""
     figure = Figure(figsize=size, layout="constrained", dpi=120)
     axes = figure.subplots()
-    axes.set_xlabel(x, fontsize=9.5, color=INK)
-    axes.set_ylabel(fill(y, round(11 * size[1])), fontsize=9.5, color=INK)
+    plain(axes, x, fill(y, round(11 * size[1])))
     axes.set_title(title, fontsize=10.5, color=INK, loc="left")
+    return figure, axes
+
+
+def plain(axes: Axes, x: str, y: str) -> None:
+    """Axes with two labels, a faint grid and no frame above and to the right."""
+    axes.set_xlabel(x, fontsize=9.5, color=INK)
+    axes.set_ylabel(y, fontsize=9.5, color=INK)
     axes.tick_params(labelsize=8.5, color=FAINT)
     axes.grid(True, which="major", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    return figure, axes
 
 
 def line_of(name: str, systems: Iterable[str]) -> dict[str, Any]:

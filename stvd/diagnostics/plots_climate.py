@@ -158,6 +158,29 @@ def yearly_series(
     return figure
 
 
+def exceedance_curve(share: xr.DataArray, threshold: str, *, title: str = "") -> Figure:
+    """Share of the area above each threshold: the members' range and their mean.
+
+    Parameters
+    ----------
+    share : DataArray, shape (member, threshold), 0…1, with `long_name`
+    threshold : name of its dimension of thresholds, a coordinate with `units`
+    """
+    at = share[threshold]
+    figure, axes = chart(title, f"threshold ({_units(at)})", "share of the area above it (%)")
+    low, mean, high = (100 * getattr(share, how)("member") for how in ("min", "mean", "max"))
+    if share.sizes["member"] > 1:
+        axes.fill_between(at.values, low, high, color=COLOURS[0], alpha=0.25, lw=0,
+                          label=f"range of {share.sizes['member']} members")  # fmt: skip
+    axes.plot(at.values, mean, color=COLOURS[0], marker="o", ms=3.5, lw=1.8, label="ensemble mean")
+    axes.set_xscale("log")
+    axes.set_xticks(at.values, [f"{v:g}" for v in at.values])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
 def _cycle(
     members: xr.DataArray, dim: str, others: Mapping[str, xr.DataArray], title: str
 ) -> tuple[Figure, Axes]:

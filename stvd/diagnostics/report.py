@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,23 +11,28 @@ import xarray as xr
 
 from stvd.baselines.interpolation import interpolate
 from stvd.contract import time_axis
-from stvd.diagnostics import figures
+from stvd.diagnostics import figures, skill
+from stvd.diagnostics.changes import Baseline
 from stvd.diagnostics.climate_tables import climate_tables
 from stvd.diagnostics.diagnosis import Diagnosis
 from stvd.diagnostics.events import largest_events
+from stvd.diagnostics.in_time import in_time
+from stvd.diagnostics.pooled_maxima import TooFewMaxima
 from stvd.diagnostics.region_files import Region
 from stvd.diagnostics.regions import region_areas, region_means
-from stvd.diagnostics.spectra import on_fine_cells
+from stvd.diagnostics.return_periods import return_periods_of
+from stvd.diagnostics.spectra import coarse_area, on_fine_cells
 from stvd.diagnostics.summaries import ensemble_summary
-from stvd.diagnostics.tables import area_mean, tables, tables_of_states
+from stvd.diagnostics.tables import tables, tables_of_states
 from stvd.grid import is_periodic
 from stvd.lattice import TimeAxis, WindowLattice, as_cftime, format_time
 from stvd.piece_statistics import ScoreConfig
-from stvd.scores import score_ensemble
-from stvd.statistics import block_length
+from stvd.scores import score
+from stvd.statistics import Statistics, block_length
 
 SYSTEM = "stvd"
 BASELINE = "bicubic"
+INTERPOLATED = 4_000_000  # values that are interpolated at once
 Progress = Callable[[str, int, int], None]
 
 
@@ -44,12 +50,15 @@ def diagnose(
     states: Sequence[xr.Dataset] | None = None,
     regions: Sequence[Region] = (),
     event_threshold: float | None = None,
+    event_amount: float | None = None,
+    baseline: Baseline | None = None,
+    curves: figures.Curves | None = None,
     replicates: int = 200,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Annual and extreme-event tables of a product, its scores, and their figures.
 
-    Reads lazily, by pieces of time and by year, in memory that does not grow with the record.
+    Reads lazily, by pieces of the record, in memory that does not grow with its length.
 
     Parameters
     ----------
@@ -61,14 +70,17 @@ def diagnose(
     grid : static Dataset of the fine grid, for coasts and relief on maps
     name : how figures call the product; by default the beginning of its title
     axis : the lattice of time of its source; by default one from its first frame on
-    window : frames sampled jointly, or where windows lie if bridges join them, for the seam ratio
+    window : frames sampled jointly, or where windows lie if they overlap, for the seam ratio
     config : of the scores; None takes the default, with this window and the grid's periodicity
     reference : percentiles of wet days (`percentiles.wet_day_percentiles`); with it `r95p`, `r99p` and
         their shares are added to the extremes
     states : what has been counted of the product already (`accumulate_store`); the tables are made of
         it, and `reference` is that by which it was counted
-    regions : whose area means are wanted beside that of the whole
+    regions : whose area means, and with truth scores, are wanted beside those of the whole
     event_threshold : mm h-1 of a step; with it the largest events above it are listed
+    event_amount : mm in a day, whose return period is wanted
+    baseline : the reference period against which change is wanted
+    curves : scores by solver and number of network calls, as `stvd evaluate --calls` writes them
     replicates : of the block bootstrap
     progress : called with (stage, done, in all)
 
@@ -94,38 +106,42 @@ def diagnose(
         if states is None
         else tables_of_states(states, area)
     )
-    made, notes = climate_tables(counted, area)
-    lists = {}
-    if regions:
-        lists["regions"] = _region_list(made, region_areas(regions, product, area))
+    made, notes = climate_tables(counted, area, baseline=baseline, event_amount=event_amount)
+    lists: dict[str, pd.DataFrame] = {}
+    areas = region_areas(regions, product, area) if regions else None
+    if areas is not None:
+        lists["regions"] = _region_list(made, areas)
     if event_threshold is not None:
         tell("events", 0, 1)
-        lists["events"] = largest_events(
+        events = largest_events(
             pr, area, axis, threshold=event_threshold, periodic_x=_periodic(static)
         )
+        lists["events"] = _with_rarity(events, made.get("annual"))
 
     config = config or _config(pr, static, axis, window)
-    systems = {SYSTEM: pr}
+    contests = {SYSTEM: skill.Contest(pr, true, area, given, axis, config)}
     if true is not None and given is not None and grid is not None:
-        systems[BASELINE] = interpolate(given.to_dataset(name="pr"), grid)
-    scores = {}
-    for system, field in systems.items():
+        few = max(1, INTERPOLATED // area.size)
+        interpolated = interpolate(given.chunk(time=few).to_dataset(name="pr"), grid)
+        contests[BASELINE] = replace(contests[SYSTEM], pr=interpolated)
+    scores, rows = {}, []
+    for system, contest in contests.items():
         stage = f"scores of {system}"
-        scores[system] = score_ensemble(
-            field,
-            true,
-            area,
-            given,
-            axis=axis,
-            config=config,
-            replicates=replicates,
-            progress=lambda done, total, stage=stage: tell(stage, done, total),  # type: ignore[misc]
+        parts = skill.by_season(
+            contest,
+            lambda done, total, stage=stage: tell(stage, done, total),  # type: ignore[misc]
         )
+        scores[system] = score(skill.whole(parts), replicates=replicates)
+        if true is not None:
+            tell(f"skill of {system}", 0, 1)
+            rows += list(_skill(system, contest, parts, scores[system], areas, replicates))
+    if rows:
+        lists["skill"] = pd.concat(rows, ignore_index=True)
 
     tell("figures", 0, 1)
-    series = {"members": area_mean(pr, area).compute()}
-    if true is not None:
-        series["truth"] = area_mean(true, area).compute()
+    fields = {"members": (pr, area), "truth": (true, area)}
+    if given is not None:
+        fields["coarse input"] = (given, coarse_area(area, given))
     material = figures.Material(
         name=name or str(product.attrs.get("title", "product")).split(":")[0],
         axis=axis,
@@ -136,7 +152,10 @@ def diagnose(
         tables=made,
         scores=scores,
         input_scores=None if given is None else on_fine_cells(given, area, config, axis),
-        series=series,
+        in_time={n: in_time(f, a, axis) for n, (f, a) in fields.items() if f is not None},
+        lists=lists,
+        regions=tuple(regions),
+        curves=curves or {},
     )
     return Diagnosis(
         name=material.name,
@@ -149,6 +168,32 @@ def diagnose(
         notes=notes,
         attrs={k: v for k, v in product.attrs.items() if isinstance(v, str | int | float)},
     )
+
+
+def _skill(
+    system: str,
+    contest: skill.Contest,
+    seasons: Mapping[str, Statistics],
+    scored: xr.Dataset,
+    areas: xr.DataArray | None,
+    replicates: int,
+) -> Iterator[pd.DataFrame]:
+    """Scores of a system by what they may differ in."""
+    yield skill.skill_rows("season", system, seasons, replicates)
+    if areas is not None:
+        yield skill.skill_rows("region", system, skill.by_region(contest, areas), replicates)
+    yield skill.skill_rows("members", system, skill.by_members(contest), replicates)
+    yield skill.threshold_rows(system, scored)
+
+
+def _with_rarity(events: pd.DataFrame, annual: xr.Dataset | None) -> pd.DataFrame:
+    """With the return period of each event, where years are enough for one."""
+    if annual is None or "rx1step" not in annual or events.empty:
+        return events
+    try:
+        return return_periods_of(events, annual["rx1step"])
+    except TooFewMaxima:  # the notes say so of the return levels
+        return events
 
 
 def time_axis_of(product: xr.Dataset) -> TimeAxis:
@@ -213,9 +258,9 @@ def _periodic(static: xr.Dataset) -> bool:
 
 
 def _region_list(made: Mapping[str, xr.Dataset], areas: xr.DataArray) -> pd.DataFrame:
-    """Means over regions of every period of years, seasons and months."""
+    """Means over regions of every period of years, seasons and months, and of change."""
     parts = []
-    for table in ("annual", "period_to_date", "seasonal", "monthly"):
+    for table in ("annual", "period_to_date", "seasonal", "monthly", "change"):
         if table in made:
             names = [n for n in made[table].data_vars if f"{n}_mean" in made[table]]
             means = region_means(made[table][names], areas)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from stvd.diagnostics.gev import anderson_darling, exceedance_rate, gev_parameters
@@ -120,3 +121,33 @@ def return_period(
             ),
         }
     )  # fmt: skip
+
+
+def return_periods_of(events: pd.DataFrame, maxima: xr.DataArray) -> pd.DataFrame:
+    """A catalogue of events with the return period of the peak of each, in its cell.
+
+    Parameters
+    ----------
+    events : of `events.largest_events`, with `peak` in the units of `maxima`, and `y`, `x`, `tile`
+    maxima : DataArray, shape (time, member, [tile,] y, x), largest rates of a step of complete years
+
+    Returns
+    -------
+    DataFrame, `events` with `return_period`, years, and `return_period_flag`, one of `FLAGS`
+
+    Raises
+    ------
+    TooFewMaxima
+        With fewer than 10 pooled maxima.
+    """
+    if "tile" in maxima.dims and "tile" not in events:  # there is but one
+        maxima = maxima.isel(tile=0, drop=True)
+    place = {
+        d: xr.DataArray(events[d].to_numpy(), dims="event")
+        for d in ("tile", "y", "x")
+        if d in maxima.dims
+    }
+    here = maxima.isel(place).drop_vars([d for d in place if d in maxima.coords])
+    found = return_period(here, xr.DataArray(events["peak"].to_numpy(float), dims="event"))
+    flags = np.array(FLAGS)[found["return_period_flag"].values]
+    return events.assign(return_period=found["return_period"].values, return_period_flag=flags)

@@ -1,4 +1,4 @@
-"""Spectra and intensity histograms of all systems, comparable on one axis."""
+"""Spectra, histograms and autocorrelation of all systems, comparable on one axis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stvd.statistics import gather
 def on_fine_cells(
     coarse: xr.DataArray, area: xr.DataArray, config: ScoreConfig, axis: TimeAxis
 ) -> xr.Dataset:
-    """Spectrum and histogram of the coarse input, in the terms of the fine grid.
+    """Spectrum, histogram and autocorrelation of the coarse input, in the terms of the fine grid.
 
     With power |F|² / n of n cells, a wave has 1 / factor² of the power that it has on the fine
     grid, where there are factor² times as many cells; and its frequency, in cycles per cell, is
@@ -31,25 +31,36 @@ def on_fine_cells(
 
     Returns
     -------
-    Dataset with `rapsd` (frequency, cycles per fine cell) and `histogram` (bin)
+    Dataset with `rapsd` (frequency, cycles per fine cell), `histogram` (bin) and `autocorrelation`
+    (lag, fine cells)
     """
     factor = area.sizes["x"] // coarse.sizes["x"]
-    static = xr.DataArray(area.variable)  # block means of its coordinates are not those of coarse
-    cells = static.coarsen(y=factor, x=factor).sum()
+    cells = coarse_area(area, coarse)
     plain = ScoreConfig(
-        periodic_x=config.periodic_x, block_frames=config.block_frames, thresholds=(), lags=(1,)
+        periodic_x=config.periodic_x,
+        block_frames=config.block_frames,
+        thresholds=(),
+        lags=(1, 2, 4),
     )
     # As its own truth, so that its missing cells are left out.
     sums = gather(coarse.expand_dims("member"), coarse, cells, config=plain, axis=axis)
     found = score(sums, replicates=0)
     found["rapsd"] = found["rapsd"] * factor**2
-    return found.assign_coords(frequency=found["frequency"] / factor)[["rapsd", "histogram"]]
+    found = found.assign_coords(frequency=found["frequency"] / factor, lag=found["lag"] * factor)
+    return found[["rapsd", "histogram", "autocorrelation"]]
+
+
+def coarse_area(area: xr.DataArray, coarse: xr.DataArray) -> xr.DataArray:
+    """Area of the coarse cells, from that of the fine ones, m2."""
+    factor = area.sizes["x"] // coarse.sizes["x"]
+    static = xr.DataArray(area.variable)  # block means of its coordinates are not those of coarse
+    return static.coarsen(y=factor, x=factor).sum()
 
 
 def by_system(
     variable: str, scores: Mapping[str, xr.Dataset], coarse: xr.Dataset | None
 ) -> dict[str, xr.DataArray]:
-    """`rapsd` or `histogram` of the truth, of every system and of the input, those there are."""
+    """`rapsd`, `histogram` or `autocorrelation` of the truth, of every system and of the input, those there are."""
     found = {}
     first = next(iter(scores.values()))
     if f"{variable}_truth" in first:

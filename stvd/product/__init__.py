@@ -18,6 +18,8 @@ from stvd.product.errors import (
     ProductError,
     ProductMismatch,
     ProductNotFound,
+    StorageRefused,
+    StorageUnavailable,
 )
 from stvd.product.export import export_zarr
 from stvd.product.ledger import LedgerEntry
@@ -48,6 +50,8 @@ __all__ = [
     "ProductSpec",
     "Quarantined",
     "StorageOptions",
+    "StorageRefused",
+    "StorageUnavailable",
     "export_zarr",
     "open_product",
 ]

@@ -27,7 +27,11 @@ def temporary_branch(
     delete_stale(repo, location, datetime.now(UTC))
     branch = f"{PREFIX}{datetime.now(UTC):{STAMP}}.{name}"
     with location.lock(branch):
-        repo.create_branch(branch, snapshot)
+        try:
+            repo.create_branch(branch, snapshot)
+        except REF_ERRORS:  # the name is ours alone: it was made, and the reply was lost
+            if branch not in repo.list_branches():
+                raise
         try:
             yield branch
         finally:

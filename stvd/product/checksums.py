@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from stvd.product.damage import reading
+from stvd.product.damage import read
 from stvd.product.errors import DamagedProduct
 from stvd.product.target import Target
 
@@ -38,8 +38,7 @@ def stored_checksums(pr: zarr.Array[Any], target: Target) -> np.ndarray:
     shape = (len(partition.members), len(target.blocks), len(partition.frames))
     table = np.zeros(shape, np.uint32)
     for shard in target.shards():
-        with reading(pr, shard.key, target.uri):
-            values = np.asarray(pr[shard.key])
+        values = read(pr, shard.key, target.location)
         if not (np.isfinite(values).all() and values.min() >= 0):
             raise DamagedProduct(
                 f"{shard.name} of {target.uri} holds missing, infinite or negative precipitation. "

@@ -65,8 +65,12 @@ class Claim:
             standing=frozenset(entry.token for entry in entries),
         )
 
-    def assert_unchanged(self, head: str) -> None:
+    def assert_unchanged(self, head: str, own: str) -> LedgerEntry | None:
         """Raise if another writer published here since the claim was made.
+
+        Parameters
+        ----------
+        own : token of what is being published; its record, if it is there, is returned
 
         Raises
         ------
@@ -78,6 +82,8 @@ class Claim:
         for entry in _standing(self.target, head):
             if entry.token in self.standing:
                 continue
+            if entry.token == own:
+                return entry
             if (entry.partition, entry.fingerprint) == (self.target.partition.id, self.fingerprint):
                 raise AlreadyPublished(
                     f"Partition {entry.partition} was published in {self.target.uri} by another "
@@ -90,6 +96,7 @@ class Claim:
                 f"fingerprint {entry.fingerprint[:12]}, while this one "
                 f"({self.fingerprint[:12]}) was being made. Plan again."
             )
+        return None
 
 
 def _standing(target: Target, head: str) -> list[LedgerEntry]:

@@ -11,10 +11,12 @@ import icechunk
 import numpy as np
 import zarr
 
+from stvd.product.access import GONE
+from stvd.product.arrays import stored_array
 from stvd.product.errors import DamagedProduct
+from stvd.product.storage import Location
 
 Index = int | slice | np.ndarray
-_GONE = ("not found", "range was invalid", "InvalidRange", "NoSuchKey")
 
 
 @contextmanager
@@ -40,10 +42,39 @@ def reading(array: zarr.Array[Any], key: Sequence[Index], where: str) -> Iterato
         ) from error
 
 
+def read(array: zarr.Array[Any], key: Sequence[Index], location: Location) -> np.ndarray:
+    """The values of `array` at `key`, of each axis on its own.
+
+    Raises
+    ------
+    DamagedProduct
+        If a stored object is missing or altered.
+    StorageUnavailable, StorageRefused
+        If an object store cannot be reached.
+    """
+
+    arrays = [array]
+
+    def attempt() -> np.ndarray:
+        here = arrays.pop() if arrays else _reopened(array, location)
+        with reading(here, key, location.uri):
+            return np.asarray(here.oindex[tuple(key)])
+
+    sizes = [len(_span(k, n)) for k, n in zip(key, array.shape, strict=True)]
+    return location.patiently(attempt, nbytes=float(np.prod(sizes)) * array.dtype.itemsize)
+
+
+def _reopened(array: zarr.Array[Any], location: Location) -> zarr.Array[Any]:
+    """The same array in a session of its own: in the first, a chunk that never comes is awaited."""
+    snapshot = array.store.session.snapshot_id  # type: ignore[attr-defined]
+    session = location.open().readonly_session(snapshot_id=snapshot)
+    return stored_array(zarr.open_group(session.store, mode="r"), array.path)
+
+
 def is_damage(error: BaseException) -> bool:
     """Whether an error of reading comes from what is stored, not from how it is reached."""
     if isinstance(error, icechunk.IcechunkError):
-        return any(sign in str(error) for sign in _GONE)
+        return any(sign in str(error) for sign in GONE)
     return isinstance(error, ValueError | RuntimeError)
 
 

@@ -37,6 +37,14 @@ class Busy(ProductError):
     """Another process holds the lock."""
 
 
+class StorageUnavailable(ProductError):
+    """The object store does not answer, or not as it should; trying again later may help."""
+
+
+class StorageRefused(ProductError):
+    """The store will not let us: no credentials, wrong ones, no right, no bucket, no room."""
+
+
 class AlreadyPublished(ProductError):
     """The partition is there with the same fingerprint: nothing to do."""
 

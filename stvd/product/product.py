@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import xarray as xr
 import zarr
@@ -38,6 +39,19 @@ from stvd.product.template import (
 )
 from stvd.product.version import Version
 from stvd.product.writer import PartitionWriter
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _patient(method: Callable[Concatenate[Product, P], T]) -> Callable[Concatenate[Product, P], T]:
+    """Of a method that may be called again if its store was out of reach (`Location.patiently`)."""
+
+    @functools.wraps(method)
+    def call(self: Product, *args: P.args, **options: P.kwargs) -> T:
+        return self._location.patiently(lambda: method(self, *args, **options))
+
+    return call
 
 
 class Product:
@@ -78,7 +92,7 @@ class Product:
         rows, columns = static["areacella"].values.shape[-2:]
         if not cls.exists(uri, storage=storage):
             with contextlib.suppress(FileExistsError):
-                create(location, spec.laid_out(rows, columns), static)
+                location.patiently(lambda: create(location, spec.laid_out(rows, columns), static))
         product = cls.open(uri, storage=storage)
         product._assert_is(spec, static)
         return product
@@ -110,10 +124,12 @@ class Product:
         return self._location.uri
 
     @property
+    @_patient
     def snapshot(self) -> str:
         """Id of the current version."""
         return self._location.open().lookup_branch(MAIN)
 
+    @_patient
     def ledger(self) -> dict[str, LedgerEntry]:
         """What is published, by partition id, in order of time and member."""
         return Version.open(self._location).ledger()
@@ -146,14 +162,22 @@ class Product:
             If it is there with another one; it names the parts that differ.
         PartitionOverlap
             If some of its members are published in another partition.
+        StorageRefused, StorageUnavailable
+            If the store cannot be reached or written, which is tried before the samples are taken.
         ValueError
             If it is no partition of this product.
         """
         self.spec.cell(partition)
         target = self._target(partition)
-        repo = self._location.open()
-        head = repo.lookup_branch(MAIN)
-        claim = Claim.make(target, fingerprint, parts or {}, replace, head)
+
+        def claim_and_try_writing() -> Claim:
+            repo = self._location.open()
+            head = repo.lookup_branch(MAIN)
+            claim = Claim.make(target, fingerprint, parts or {}, replace, head)
+            with temporary_branch(repo, self._location, f"try.{uuid.uuid4().hex[:8]}", head):
+                return claim
+
+        claim = self._location.patiently(claim_and_try_writing)
         writer = PartitionWriter(claim, scratch)
         try:
             yield writer
@@ -179,6 +203,7 @@ class Product:
                 f"{entry.written_at}. Sample it anew (replace) or open an earlier snapshot."
             )
 
+    @_patient
     def provenance(self, partition_id: str) -> dict[str, Any]:
         """The whole record of a partition's commit: fingerprint, its parts and provenance.
 
@@ -191,6 +216,7 @@ class Product:
         info = self._location.open().lookup_snapshot(entry.snapshot)
         return {**info.metadata, "snapshot": info.id}
 
+    @_patient
     def reserve(self, frames: range) -> None:
         """Make the time axis reach to the end of `frames`, which stay unpublished and hidden.
 
@@ -219,6 +245,7 @@ class Product:
                         "writer was faster. Try again."
                     )
 
+    @_patient
     def tag(self, name: str) -> str:
         """Name the current version for good; the snapshot that has the name.
 
@@ -242,6 +269,7 @@ class Product:
         repo.create_tag(name, head)
         return head
 
+    @_patient
     def tags(self) -> dict[str, str]:
         """Snapshots by tag."""
         repo = self._location.open()

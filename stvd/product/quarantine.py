@@ -56,9 +56,13 @@ def quarantined(
     uri: str | Path, *, storage: StorageOptions | None = None
 ) -> dict[str, Quarantined]:
     """What is in quarantine in a product, by branch."""
-    repo = Location.parse(uri, storage).open()
-    branches = sorted(b for b in repo.list_branches() if b.startswith(PREFIX))
-    return {branch: _read(repo, branch)[0] for branch in branches}
+    location = Location.parse(uri, storage)
+
+    def read() -> dict[str, Quarantined]:
+        repo = location.open()
+        return {branch: _read(repo, branch)[0] for branch in _branches(repo)}
+
+    return location.patiently(read)
 
 
 def release(
@@ -113,17 +117,30 @@ def drop(uri: str | Path, branch: str, *, storage: StorageOptions | None = None)
     """
     location = Location.parse(uri, storage)
     _find(location, branch)
-    location.open().delete_branch(branch)
+
+    def delete() -> None:
+        repo = location.open()
+        if branch in _branches(repo):  # else an earlier attempt did, whose reply was lost
+            repo.delete_branch(branch)
+
+    location.patiently(delete)
 
 
 def _find(location: Location, branch: str) -> tuple[Quarantined, dict[str, Any]]:
-    repo = location.open()
-    there = sorted(b for b in repo.list_branches() if b.startswith(PREFIX))
-    if branch not in there:
-        raise NotPublished(
-            f"{branch} is not in quarantine in {location.uri}. There: {', '.join(there) or 'nothing'}."
-        )
-    return _read(repo, branch)
+    def find() -> tuple[Quarantined, dict[str, Any]]:
+        repo = location.open()
+        if branch not in (there := _branches(repo)):
+            raise NotPublished(
+                f"{branch} is not in quarantine in {location.uri}. "
+                f"There: {', '.join(there) or 'nothing'}."
+            )
+        return _read(repo, branch)
+
+    return location.patiently(find)
+
+
+def _branches(repo: icechunk.Repository) -> list[str]:
+    return sorted(b for b in repo.list_branches() if b.startswith(PREFIX))
 
 
 def _read(repo: icechunk.Repository, branch: str) -> tuple[Quarantined, dict[str, Any]]:

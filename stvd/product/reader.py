@@ -16,7 +16,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from stvd.product.arrays import dimensions
-from stvd.product.damage import Index, chunk_name, is_absent, reading
+from stvd.product.damage import Index, chunk_name, is_absent, read
 from stvd.product.errors import DamagedProduct
 from stvd.product.metadata import NOT_PUBLISHED, seconds
 from stvd.product.spec import ProductSpec
@@ -71,7 +71,7 @@ def open_product(
     _assert_time(ds, spec, location.uri)
     published = (ds["qc_flag"].values & NOT_PUBLISHED) == 0
     pr = version.array("pr")
-    checked = CheckedArray(pr, location.uri, published)
+    checked = CheckedArray(pr, location, published)
     ds["pr"] = (dimensions(pr), indexing.LazilyIndexedArray(checked), dict(pr.attrs))
     ds = ds.isel(member=slice(wanted.start, wanted.stop))
     if not unpublished:
@@ -111,10 +111,10 @@ class CheckedArray(BackendArray):
     """
 
     def __init__(
-        self, array: zarr.Array[Any], where: str, published: np.ndarray | None = None
+        self, array: zarr.Array[Any], location: Location, published: np.ndarray | None = None
     ) -> None:
         self.array = array
-        self.where = where
+        self.location = location
         self.published = published
         self.shape = array.shape
         self.dtype = array.dtype
@@ -125,8 +125,7 @@ class CheckedArray(BackendArray):
 
     def _read(self, key: tuple[Index, ...]) -> np.ndarray:
         key = tuple(_compact(k) if isinstance(k, np.ndarray) else k for k in key)
-        with reading(self.array, key, self.where):
-            values = np.asarray(self.array.oindex[key])
+        values = read(self.array, key, self.location)
         absent = is_absent(self.array, values)
         if absent.any():
             self._assert_only_unpublished(key, absent)
@@ -145,7 +144,7 @@ class CheckedArray(BackendArray):
             at = [int(p[k]) for p, k in zip(positions, first, strict=True)]
             place = [k // n for k, n in zip(at, self.array.chunks, strict=True)]
             raise DamagedProduct(
-                f"{chunk_name(self.array, place)} of {self.where} was published and is not in the "
+                f"{chunk_name(self.array, place)} of {self.location.uri} was published and is not in the "
                 "store. Sample its partition anew (replace) or open an earlier snapshot."
             )
 
@@ -167,7 +166,7 @@ def _variables(version: Version) -> xr.Dataset:
     for name, array in version.arrays().items():
         if name != "pr":
             dims = dimensions(array)
-            data: Any = indexing.LazilyIndexedArray(CheckedArray(array, version.where))
+            data: Any = indexing.LazilyIndexedArray(CheckedArray(array, version.location))
             variable = xr.Variable(dims, data, dict(array.attrs))
             variables[name] = variable.load() if "time" in dims else variable
     return xr.Dataset(variables)

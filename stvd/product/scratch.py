@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -40,7 +41,8 @@ class Scratch:
             4 * rows * columns for rows, columns in (b.shape for b in self._blocks)
         ]
         self._starts = self.seen.shape[1] * np.cumsum([0, *self._frame_bytes])
-        _assert_room(folder or Path(tempfile.gettempdir()), len(self.seen) * int(self._starts[-1]))
+        self.nbytes = len(self.seen) * int(self._starts[-1])
+        _assert_room(folder or Path(tempfile.gettempdir()), self.nbytes)
         self._file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, closed by close()
 
     def write(self, i: int, at: slice, pr: np.ndarray) -> None:
@@ -53,16 +55,21 @@ class Scratch:
             self._file.seek(self._offset(i, j, at.start))
             self._file.write(values.data)
             self.checksums[i, j, at] = frame_checksums(values)
+        self._file.flush()
         self.seen[i, at] = True
 
     def read(self, shard: Shard) -> np.ndarray:
         """The samples of one shard, shape (time, y, x)."""
         frames = shard.at.stop - shard.at.start
         values = np.empty((frames, *self._blocks[shard.j].shape), np.float32)
-        self._file.seek(self._offset(shard.i, shard.j, shard.at.start))
-        if self._file.readinto(values.data.cast("B")) != values.nbytes:
+        offset = self._offset(shard.i, shard.j, shard.at.start)
+        if os.preadv(self._file.fileno(), [values.data.cast("B")], offset) != values.nbytes:
             raise OSError("a scratch file of samples is shorter than what was written to it")
         return values
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._file.closed)
 
     def close(self) -> None:
         self._file.close()

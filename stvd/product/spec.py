@@ -24,7 +24,7 @@ class ProductSpec(BaseModel):
     members : size of the ensemble
     axis : time lattice of the source
     window : frames sampled together
-    windows : whether windows are joined by bridges (`stvd.lattice.WindowLattice`)
+    windows : whether windows overlap (`stvd.lattice.WindowLattice`)
     cell_frames : frames of a partition; of independent windows a whole number
     factor : fine cells along one side of a coarse cell
     first_frame : the earliest frame the product can hold, at the start of a cell
@@ -69,7 +69,7 @@ class ProductSpec(BaseModel):
                 "whole second"
             )
         multiples = [("first_frame", "cell_frames")]
-        if not self.lattice.bridged:
+        if not self.lattice.overlap:
             multiples.append(("cell_frames", "window"))
         for name, unit in multiples:
             value, divisor = getattr(self, name), getattr(self, unit)

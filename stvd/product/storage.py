@@ -7,19 +7,24 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import icechunk
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from stvd.product import access
 from stvd.product.errors import Busy, ProductError, ProductNotFound
 
+T = TypeVar("T")
 LOCK_SECONDS = 600.0
 DRAFT_SECONDS = 86_400.0
+SLOWEST = 1e6
+"""Bytes a second that a store moves at least."""
 MAIN = "main"
 LOCK_FOLDER = ".locks"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -30,7 +35,13 @@ icechunk.set_logs_filter("error")
 
 
 class StorageOptions(BaseModel):
-    """How to reach an object store. Credentials come from the environment, never from here."""
+    """How to reach an object store. Credentials come from the environment, never from here.
+
+    Parameters
+    ----------
+    patience_seconds : how long to try again what failed for want of an answer
+    timeout_seconds : how long to wait for an answer, and for each MB moved a second more
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,6 +50,8 @@ class StorageOptions(BaseModel):
     allow_http: bool = False
     force_path_style: bool = False
     anonymous: bool = False
+    patience_seconds: float = Field(120.0, ge=0)
+    timeout_seconds: float = Field(60.0, gt=0)
 
 
 class Location(BaseModel):
@@ -59,15 +72,16 @@ class Location(BaseModel):
         Raises
         ------
         ProductError
-            For another scheme, a `..` in a URI, or credentials in it.
+            For another scheme, a `..`, or credentials in it.
         """
         text = str(uri)
         options = options or StorageOptions()
-        if "://" not in text:
-            return cls(uri=text, path=Path(text).absolute(), options=options)
+        plain = "://" not in text
         parts = urlsplit(text)
-        if ".." in unquote(parts.path).split("/"):
+        if ".." in (text if plain else unquote(parts.path)).split("/"):
             raise ProductError(f"The address {text} holds '..': write the folder that is meant.")
+        if plain:
+            return cls(uri=text, path=Path(text).absolute(), options=options)
         if parts.scheme == "file" and parts.netloc in ("", "localhost"):
             return cls(uri=text, path=Path(unquote(parts.path)), options=options)
         prefix = parts.path.strip("/")
@@ -92,6 +106,7 @@ class Location(BaseModel):
             force_path_style=options.force_path_style,
             anonymous=options.anonymous or None,
             from_env=None if options.anonymous else True,
+            network_stream_timeout_seconds=max(1, round(options.timeout_seconds / 2)),
         )
 
     def open(self) -> icechunk.Repository:
@@ -112,6 +127,42 @@ class Location(BaseModel):
                     f"There is no product at {self.uri}: no Icechunk repository."
                 ) from error
             raise
+
+    def patiently(self, call: Callable[[], T], nbytes: float = 0, answers: int = 1) -> T:
+        """The result of `call`, made again while an object store is out of reach.
+
+        Parameters
+        ----------
+        call : may be made several times, also while an earlier one still waits
+        nbytes, answers : about how much it moves, and how many long waits for an answer it has
+
+        Raises
+        ------
+        StorageUnavailable
+            If the store was out of reach for `patience_seconds`.
+        StorageRefused
+            If it does not let us; the message says what is missing.
+        """
+        if self.path is not None:
+            try:
+                return call()
+            except icechunk.IcechunkError as error:
+                if (full := access.no_room(error, self.uri)) is None:
+                    raise
+                raise full from error
+        return access.patiently(
+            call,
+            where=self.uri,
+            explain=self._explained,
+            patience=self.options.patience_seconds,
+            timeout=answers * self.options.timeout_seconds + nbytes / SLOWEST,
+        )
+
+    def _explained(self, error: icechunk.IcechunkError) -> ProductError | None:
+        server = urlsplit(self.options.endpoint_url or "https://Amazon S3").netloc.split("@")[-1]
+        return access.explained(
+            error, self.uri, server, lambda: icechunk.Repository.fetch_config(self.storage())
+        )
 
     @contextmanager
     def lock(self, name: str, wait: float = LOCK_SECONDS) -> Iterator[None]:

@@ -22,7 +22,7 @@ from stvd.product.metadata import (
 )
 from stvd.product.spec import ProductSpec
 
-SCHEMA = 1
+SCHEMA = 2
 CELLS_A_CHUNK = 32
 """Cells of time in a chunk of `time`, `qc_flag` and the ledger: few to read, small to write."""
 CELLS_A_MANIFEST = 64

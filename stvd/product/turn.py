@@ -33,7 +33,8 @@ def turn(
     folder = location.path / LOCK_FOLDER
     folder.mkdir(exist_ok=True)
     # One per process and file: work within work on the same partition does not wait for itself.
-    lock = FileLock(folder / f"turn.{partition_id}.lock", is_singleton=True)
+    file = folder / f"turn.{partition_id}.lock"
+    lock = FileLock(file, is_singleton=True)
     try:
         lock.acquire(timeout=wait)
     except Timeout:
@@ -43,3 +44,5 @@ def turn(
         yield True
     finally:
         lock.release()
+        if not lock.is_locked:
+            file.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 import icechunk
 import zarr
 
+from stvd.product.access import is_access
 from stvd.product.arrays import stored_array
 from stvd.product.damage import gist, reading
 from stvd.product.errors import DamagedProduct, NotPublished, ProductError, ProductNotFound
@@ -23,10 +24,10 @@ class Version:
 
     Parameters
     ----------
-    where : address of the product, for messages
+    location : of the product
     """
 
-    where: str
+    location: Location
     session: icechunk.Session
     root: zarr.Group
 
@@ -45,17 +46,26 @@ class Version:
         """
         if tag is not None and snapshot is not None:
             raise ValueError("give a tag or a snapshot, not both")
+        return location.patiently(lambda: cls._open(location, tag, snapshot))
+
+    @classmethod
+    def _open(cls, location: Location, tag: str | None, snapshot: str | None) -> Version:
         repo = location.open()
         branch = MAIN if tag is None and snapshot is None else None
         try:
             session = repo.readonly_session(branch, tag=tag, snapshot_id=snapshot)
         except icechunk.IcechunkError as error:
-            if branch is not None:
+            if branch is not None or is_access(error):
                 raise
             what = f"tag {tag}" if tag is not None else f"snapshot {snapshot}"
             tags = ", ".join(sorted(repo.list_tags())) or "none"
             raise NotPublished(f"{location.uri} has no {what}. Tags: {tags}.") from error
-        return cls(where=location.uri, session=session, root=_root(repo, session, location.uri))
+        return cls(location=location, session=session, root=_root(repo, session, location.uri))
+
+    @property
+    def where(self) -> str:
+        """Address of the product."""
+        return self.location.uri
 
     @property
     def snapshot(self) -> str:
@@ -102,7 +112,7 @@ class Version:
             If what describes them cannot be read.
         """
         try:
-            return dict(self.root.arrays())
+            return self.location.patiently(lambda: dict(self.root.arrays()))
         except ValueError as error:
             raise DamagedProduct(
                 f"The arrays of {self.where} cannot be read at snapshot {self.snapshot}: "

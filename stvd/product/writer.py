@@ -19,7 +19,12 @@ from stvd.product.branch import move_main, temporary_branch
 from stvd.product.checksums import content_digest
 from stvd.product.claim import Claim
 from stvd.product.draft import Draft
-from stvd.product.errors import IncompletePartition, InvalidBlock, ProductError
+from stvd.product.errors import (
+    IncompletePartition,
+    InvalidBlock,
+    ProductError,
+    StorageUnavailable,
+)
 from stvd.product.ledger import LedgerEntry, summary
 from stvd.product.scratch import Scratch
 from stvd.product.storage import MAIN
@@ -102,10 +107,19 @@ class PartitionWriter:
         record = _json(provenance or {})
         entry = self._entry(record)
         location = self._target.location
+        snapshot = location.patiently(
+            lambda: self._publish(entry, record), nbytes=2 * self._samples.nbytes, answers=5
+        )
+        return CommitRef(product=location.uri, partition=entry.partition, snapshot=snapshot)
+
+    def _publish(self, entry: LedgerEntry, record: dict[str, Any]) -> str:
+        """Publish, or find that an earlier attempt did whose reply was lost; the snapshot."""
+        location = self._target.location
         repo = location.open()
         base = repo.lookup_branch(MAIN)
-        self._claim.assert_unchanged(base)
-        name = f"{entry.partition}.{entry.token[:8]}"
+        if landed := self._claim.assert_unchanged(base, entry.token):
+            return landed.snapshot
+        name = f"{entry.partition}.{uuid.uuid4().hex[:8]}"
         with temporary_branch(repo, location, name, base) as branch:
             draft = Draft(self._target, repo, branch, entry, record)
             snapshot = draft.stage(base, self._samples)
@@ -113,12 +127,13 @@ class PartitionWriter:
                 for attempt in range(ATTEMPTS):
                     head = repo.lookup_branch(MAIN)
                     if head != draft.parent:
-                        self._claim.assert_unchanged(head)
+                        if landed := self._claim.assert_unchanged(head, entry.token):
+                            return landed.snapshot
                         snapshot = draft.move_to(head, self._samples)
+                    if self._samples.closed:
+                        raise StorageUnavailable(f"Partition {entry.partition} was given up.")
                     if move_main(repo, head, snapshot):
-                        return CommitRef(
-                            product=location.uri, partition=entry.partition, snapshot=snapshot
-                        )
+                        return snapshot
                     time.sleep(random.uniform(0.0, min(0.05 * 2**attempt, 2.0)))
         raise ProductError(
             f"Partition {entry.partition} could not be published in {location.uri}: others were "
@@ -140,10 +155,17 @@ class PartitionWriter:
         self._assert_complete()
         record = _json(provenance)
         entry = self._entry(record)
+        return self._target.location.patiently(
+            lambda: self._set_aside(branch, entry, record),
+            nbytes=2 * self._samples.nbytes,
+            answers=5,
+        )
+
+    def _set_aside(self, branch: str, entry: LedgerEntry, record: dict[str, Any]) -> str:
         location = self._target.location
         repo = location.open()
         base = repo.lookup_branch(MAIN)
-        name = f"{entry.partition}.{entry.token[:8]}"
+        name = f"{entry.partition}.{uuid.uuid4().hex[:8]}"
         with temporary_branch(repo, location, name, base) as temporary:
             draft = Draft(self._target, repo, temporary, entry, record)
             snapshot = draft.stage(base, self._samples)

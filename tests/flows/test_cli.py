@@ -21,6 +21,13 @@ def test_help_has_an_example(command: str) -> None:
     assert f"• stvd {command}" in shown.output
 
 
+@pytest.mark.parametrize("command", ["list", "register", "evaluate", "promote"])
+def test_help_on_models_has_an_example(command: str) -> None:
+    shown = runner.invoke(app, ["models", command, "--help"])
+    assert shown.exit_code == 0
+    assert f"• stvd models {command}" in shown.output
+
+
 def test_no_command_shows_where_to_start() -> None:
     assert "Start with stvd demo" in runner.invoke(app, []).output
 

@@ -21,7 +21,7 @@ def test_a_command_gives_its_parameters_back():
         "partition": "000005-000010_m000-002",
         "source": "/data/my record.nc",
         "replace": True,
-        "windows": "bridged",
+        "windows": "overlapping",
         "cell_frames": 5,
         "product": "s3://rain/products/europe",
         "checkpoint": "checkpoints/gcm",

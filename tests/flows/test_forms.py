@@ -6,10 +6,16 @@ from flows.backfill import backfill
 from flows.demo import demo
 from flows.diagnose import diagnose
 from flows.downscale import downscale
+from flows.evaluate import evaluate
 from flows.nightly import nightly
+from flows.promote import promote
+from flows.register import register
 from flows.train import train
 
-FLOWS = [backfill, demo, diagnose, downscale, nightly, train]
+FLOWS = [
+    *(backfill, demo, diagnose, downscale, evaluate),
+    *(nightly, promote, register, train),
+]
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)

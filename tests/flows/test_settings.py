@@ -58,3 +58,24 @@ def test_nothing_below_flows_reads_the_environment() -> None:
             if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb"):
                 readers.append(f"{file.relative_to(ROOT)}:{node.lineno}")
     assert readers == []
+
+
+def test_signing_in_is_one_variable_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not {"PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_PASSWORD"} & set(
+        Settings().environment()
+    )
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "admin:horse")
+    monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", "battery")
+    environment = Settings().environment()
+    assert environment["PREFECT_API_AUTH_STRING"] == "admin:horse"
+    assert environment["MLFLOW_TRACKING_USERNAME"] == "admin"
+    assert environment["MLFLOW_TRACKING_PASSWORD"] == "battery"
+    assert "horse" not in repr(Settings())
+    assert "battery" not in repr(Settings())
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STVD_FRESH_HOURS", "")
+    monkeypatch.setenv("STVD_ALERT_URL", "")
+    assert Settings().fresh_hours == {}
+    assert Settings().alert_url is None

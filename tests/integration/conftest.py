@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from fault_proxy import FaultProxy, fault_proxy
+from s3_server import KEY, SECRET, S3Server, login
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,11 +23,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def free_ports() -> list[int]:
-    return [free_port(), free_port()]
 
 
 @pytest.fixture(scope="session")
@@ -84,11 +81,20 @@ def _answers(url: str) -> bool:
 @pytest.fixture(scope="session")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corner of the demo's record: 4 x 8 coarse cells, 32 x 64 fine ones, 20 frames."""
-    path = tmp_path_factory.mktemp("data") / "corner.nc"
+    return _corner(tmp_path_factory.mktemp("data") / "corner.nc", range(20))
+
+
+@pytest.fixture(scope="session")
+def later_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same corner in the 20 frames after."""
+    return _corner(tmp_path_factory.mktemp("data") / "later.nc", range(20, 40))
+
+
+def _corner(path: Path, frames: range) -> Path:
     with xr.open_dataset(ROOT / "data" / "demo_gcm.nc", decode_times=False) as whole:
         names = ["pr", "orog", "land_fraction", "pr_coarse", "prw", "time_bnds"]
         part = whole[names].isel(
-            time=slice(0, 20),
+            time=slice(frames.start, frames.stop),
             lat_c=slice(4, 8),
             lon_c=slice(4, 12),
             lat=slice(32, 64),
@@ -96,3 +102,20 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         part.to_netcdf(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server with a bucket `tests`."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A proxy before the S3 server, and its address and credentials in the environment."""
+    with fault_proxy(s3.url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        login(monkeypatch, KEY, SECRET)
+        yield proxy

@@ -13,6 +13,7 @@ import pytest
 
 from stvd.product import Product, open_product
 
+KILLS = int(os.environ.get("STVD_TEST_FLOW_KILLS", "2"))
 pytestmark = pytest.mark.usefixtures("prefect_server", "mlflow_server")
 
 
@@ -47,7 +48,7 @@ def test_a_killed_backfill_continues(
     assert undisturbed.returncode == 0, output
 
     chance = random.Random(seed)
-    for _ in range(2):
+    for _ in range(KILLS):
         run = backfill(record, tiny_checkpoint, tmp_path / "killed", mlflow_server)
         while not (tmp_path / "killed").exists() and run.poll() is None:
             time.sleep(0.05)

@@ -1,17 +1,17 @@
 """`stvd stack` for real: servers, worker, deployments, a schedule, and a clean stop."""
 
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stack_process import running_stack
 
 from flows import stack as local
 from flows.settings import Settings
 from flows.stack import StackState
+from flows.stack_processes import MARK, marked
 
 CLIENT = """
 import sys, time
@@ -46,35 +46,15 @@ print("backfill", run.state.name)
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("STVD_RUNS", str(tmp_path / "runs"))
-    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "PREFECT_HOME"):
+    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "PREFECT_HOME", MARK):
         monkeypatch.delenv(name, raising=False)
     return Settings()
 
 
-def wait_for_stack(settings: Settings, process: subprocess.Popen[bytes]) -> StackState:
-    deadline = time.monotonic() + 240
-    while (state := local.running(settings)) is None:
-        assert process.poll() is None, (process.stdout.read() if process.stdout else b"").decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    return state
-
-
 @pytest.fixture
-def running(settings: Settings, free_ports: list[int]) -> Iterator[StackState]:
-    ports = ["--prefect-port", str(free_ports[0]), "--mlflow-port", str(free_ports[1])]
-    environment = {k: v for k, v in os.environ.items() if k != local.MARK}
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from flows.cli import app; app()", "stack", *ports],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        yield wait_for_stack(settings, process)
-    finally:
-        local.stop(settings)
-        process.wait(timeout=120)
+def running(settings: Settings) -> Iterator[StackState]:
+    with running_stack(settings) as state:
+        yield state
 
 
 def test_schedule_fan_out_and_clean_stop(
@@ -82,10 +62,8 @@ def test_schedule_fan_out_and_clean_stop(
 ) -> None:
     from stvd.product import Product
 
-    environment = {k: v for k, v in os.environ.items() if k != local.MARK}
     client = subprocess.run(
         [sys.executable, "-c", CLIENT, str(record), str(tiny_checkpoint)],
-        env=environment,
         capture_output=True,
         text=True,
         timeout=500,
@@ -97,4 +75,4 @@ def test_schedule_fan_out_and_clean_stop(
 
     assert local.stop(settings)
     assert local.running(settings) is None
-    assert local.marked(lambda owner: owner == running.supervisor) == []
+    assert marked(lambda owner: owner == running.supervisor) == []

@@ -7,7 +7,7 @@ from icechunk import IcechunkError
 from prefect.states import Completed, Failed
 
 from stvd.contract import CatalogError
-from stvd.product import FingerprintConflict
+from stvd.product import FingerprintConflict, StorageRefused, StorageUnavailable
 from stvd.quality import QualityError
 from tasks.retry import is_transient, worth_retrying
 
@@ -19,6 +19,7 @@ from tasks.retry import is_transient, worth_retrying
         TimeoutError(),
         OSError(errno.EIO, "input/output error"),
         IcechunkError("503 slow down"),
+        StorageUnavailable("no answer"),
     ],
     ids=repr,
 )
@@ -35,6 +36,8 @@ def test_storage_and_network_come_back(error: Exception) -> None:
         ValueError("members 0"),
         FileNotFoundError(errno.ENOENT, "no such file"),
         PermissionError(errno.EACCES, "denied"),
+        PermissionError("Forbidden"),
+        StorageRefused("no such bucket"),
         OSError(errno.ENOSPC, "no space left on device"),
         MemoryError(),
     ],
