@@ -128,3 +128,17 @@ def open_diagnostics(
         raise NotPublished(f"the diagnostics of {product} have no {table}; there are {known}")
     found = xr.open_zarr(session.store, group=table, consolidated=False, decode_coords="all")
     return found.assign_attrs(product_snapshot=root.attrs["product_snapshot"])
+
+
+def diagnosed(product: str, *, storage: StorageOptions | None = None) -> str | None:
+    """The snapshot of a product from which its published diagnostics were computed; None without."""
+    location = Location.parse(diagnostics_uri(product), storage)
+
+    def read() -> str | None:
+        try:
+            store = location.open().readonly_session(MAIN).store
+            return str(zarr.open_group(store, mode="r").attrs["product_snapshot"])
+        except (ProductNotFound, FileNotFoundError):  # not begun, or not ended
+            return None
+
+    return location.patiently(read)

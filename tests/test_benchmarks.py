@@ -135,3 +135,15 @@ def test_nested_changes_meet_and_none_takes_away():
     one = {"a": {"x": 1, "y": 2}, "b": 3}
     assert merged(one, {"a": {"y": 5, "x": None}, "c": 4}) == {"a": {"y": 5}, "b": 3, "c": 4}
     assert one == {"a": {"x": 1, "y": 2}, "b": 3}
+
+
+# --- planning
+
+
+def test_a_few_partitions_are_planned_by_the_benchmark(tmp_path: Path):
+    from planning import planning
+
+    found = planning(tmp_path, 40)
+    assert found["partitions"] == 40
+    assert found["seconds"] < 60
+    assert found["peak_bytes"] > 0
