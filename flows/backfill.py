@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prefect import flow
+from prefect import State, flow
 
-from flows.execution import run
-from flows.parameters import CellFrames, Members, Seed, Solver, Steps, Windows, production
+from flows.execution import ended, lanes, run
+from flows.parameters import (
+    CellFrames,
+    Date,
+    Members,
+    Seed,
+    Solver,
+    Steps,
+    Windows,
+    production,
+)
 from tasks.planning import Summary, plan, summarise
 
 
@@ -15,8 +24,13 @@ from tasks.planning import Summary, plan, summarise
 def backfill(
     source: str = "gcm_demo",
     product: str | None = None,
-    checkpoint: str | None = None,
+    start: Date | None = None,
+    end: Date | None = None,
     members: Members = 4,
+    mode: Literal["missing", "stale", "replace"] = "missing",
+    checkpoint: str | None = None,
+    dry_run: bool = False,
+    fan_out: bool = False,
     seed: Seed = 0,
     steps: Steps = 8,
     solver: Solver = "dpmpp2m",
@@ -24,20 +38,21 @@ def backfill(
     windows: Windows | None = None,
     cell_frames: CellFrames | None = None,
     open_end: bool = True,
-    start: str | None = None,
-    end: str | None = None,
-    mode: Literal["missing", "stale", "replace"] = "missing",
-    dry_run: bool = False,
-    fan_out: bool = False,
-) -> Summary:
+) -> Summary | State[Summary]:
     """Sample what a product lacks between two dates. Running it again continues.
 
     Args:
         source: Coarse record, by its name in the catalog, or the path of a data file.
         product: Name or URI of the product. Left empty, the name of the source.
+        start: First date, e.g. 2001-02-03. Left empty, the start of the record.
+        end: The date at which to stop, itself not included. Left empty, the end of the record.
+        members: Size of the ensemble.
+        mode: missing samples what is not there, stale also replaces what has other inputs or
+            another model now, replace all of it.
         checkpoint: Name or folder of the model, or models:/NAME@ALIAS of the registry. Left empty,
             the one that suits the source best.
-        members: Size of the ensemble.
+        dry_run: Show the plan and its cost, and stop. Nothing is made or changed.
+        fan_out: Give the partitions to workers. Left off, they run here, one after another.
         seed: Of the noise. Another seed is another ensemble, so another product.
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.
@@ -47,12 +62,6 @@ def backfill(
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
         open_end: Publish the last cell though there is no input after it, with which its last
             windows would overlap. Turned off, it waits for more.
-        start: First date, e.g. 2001-02-03. Left empty, the start of the record.
-        end: The date at which to stop, itself not included. Left empty, the end of the record.
-        mode: missing samples what is not there, stale also what has other inputs now,
-            replace all of it.
-        dry_run: Show the plan and stop.
-        fan_out: Give the partitions to workers. Left off, they run here, one after another.
     """
     how = production(
         source=source,
@@ -67,7 +76,7 @@ def backfill(
         cell_frames=cell_frames,
         open_end=open_end,
     )
-    planned = plan(how, start, end, mode)
+    planned = plan(how, start, end, mode, at_once=lanes("backfill") if fan_out else 1)
     if dry_run:
         return summarise(how, planned, {})
-    return run(how, planned, fan_out=fan_out, queue="low")
+    return ended(run(how, planned, asker="backfill", fan_out=fan_out))

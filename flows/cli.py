@@ -17,10 +17,12 @@ from flows.options import (
     Conserve,
     EventThreshold,
     FanOut,
+    LagDays,
     Members,
     Mode,
     OpenEnd,
     ProductName,
+    Recheck,
     Reference,
     RegionName,
     Regions,
@@ -28,6 +30,7 @@ from flows.options import (
     Solver,
     Source,
     Steps,
+    WaitHours,
     Windows,
     production_options,
 )
@@ -254,7 +257,7 @@ def backfill(
             from flows.parameters import production
 
             how = production(open_end=open_end, **shared)
-            console.print(plan(how.plan(start=start, end=end, mode=mode), how.source))
+            console.print(*plan(how, start, end, mode))
             return
         from flows.backfill import backfill as flow
 
@@ -275,6 +278,9 @@ def nightly(
     windows: Windows = None,
     cell_frames: CellFrames = None,
     open_end: OpenEnd = False,
+    lag_days: LagDays = None,
+    wait_hours: WaitHours = 0,
+    recheck: Recheck = 3,
     fan_out: FanOut = False,
     regions: Regions = None,
     region_name: RegionName = None,
@@ -284,6 +290,7 @@ def nightly(
     """Publish what has become available, then refresh the diagnostics. Nothing new: no work.
 
     - `stvd nightly --source gcm_jan --cell-frames 20`
+    - `stvd nightly --source live --lag-days 2 --wait-hours 3`
     """
     shared = production_options(locals()) | {
         "regions": regions,
@@ -294,6 +301,7 @@ def nightly(
     with _told():
         from flows.nightly import nightly as flow
 
+        shared |= {"lag_days": lag_days, "wait_hours": wait_hours, "recheck": recheck}
         console.print(str(flow(open_end=open_end, fan_out=fan_out, **shared)))
 
 
@@ -361,6 +369,12 @@ def evaluate(
     calls: Annotated[
         str | None, typer.Option(help="Also scores these numbers of calls, e.g. 2,4,8.")
     ] = None,
+    texture: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=2, help="Scaling exponent of fine rain to ask for. [default: the record's]"
+        ),
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="[default: STVD_DEVICE]")
     ] = None,
@@ -390,6 +404,7 @@ def evaluate(
             region=region,
             figures=figures,
             calls=[int(c) for c in calls.split(",")] if calls else (),
+            texture=texture,
             device=device,
             console=console,
         )
@@ -410,6 +425,41 @@ def products(
         settings = Settings()
         table = listing.partitions(name, settings) if name else listing.products(settings)
         console.print(table)
+
+
+@app.command()
+def quarantine(
+    product: Annotated[str, typer.Argument(help="Name or URI of a product.")],
+    release: Annotated[
+        str | None, typer.Option(help="Branch to publish in spite of its findings.")
+    ] = None,
+    drop: Annotated[str | None, typer.Option(help="Branch to let go of.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Release over what stands.")] = False,
+) -> None:
+    """List samples that were not believed and so not published; release or drop them.
+
+    Look at them with `open_product(URI, snapshot=SNAPSHOT)`.
+
+    - `stvd quarantine gcm_demo`
+    - `stvd quarantine gcm_demo --drop quarantine.000000-000020_m000-004.0a1b2c3d4e5f`
+    - `stvd quarantine gcm_demo --release quarantine.000000-000020_m000-004.0a1b2c3d4e5f`
+    """
+    with _told():
+        from flows import listing
+        from stvd.product import quarantine as held
+
+        settings = Settings()
+        uri = settings.product_uri(product)
+        if release and drop:
+            raise ValueError("release a branch or drop it, not both")
+        if release:
+            done = held.release(uri, release, replace=replace, storage=settings.storage)
+            console.print(f"{done.partition} is published in {uri}, snapshot {done.snapshot}")
+        elif drop:
+            held.drop(uri, drop, storage=settings.storage)
+            console.print(f"{drop} is gone")
+        else:
+            console.print(listing.quarantined(product, settings))
 
 
 @app.command()

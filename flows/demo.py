@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.demonstration import demonstration
 from flows.diagnose import diagnose
-from flows.execution import run
+from flows.execution import ended, run
 from flows.parameters import Members
 from stvd.report import Report
 from tasks.planning import plan
@@ -29,5 +29,6 @@ def demo(
             the one that suits the source best.
     """
     how = demonstration(source, members, product, checkpoint)
-    run(how, plan(how, None, None, "missing"), fan_out=False)
+    planned = plan(how, None, None, "missing")
+    ended(run(how, planned, asker="backfill", fan_out=False))
     return diagnose(product=how.product, source=source)

@@ -3,125 +3,168 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Generator
 from contextlib import closing
-from functools import partial
-from itertools import islice
 from typing import Any, cast
+from uuid import UUID
 
-from prefect import State
-from prefect.client.orchestration import get_client
+from prefect import State, tags
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from flows.downscale import downscale
+from flows.gate import POLL_SECONDS, Asker, gate
 from flows.settings import Settings
 from stvd.cluster import connected
 from stvd.partition import Planned
 from stvd.production import Production
-from tasks.planning import PartitionsFailed, Summary, summarise
+from tasks.planning import PartitionsFailed, Summary, prepare, summarise
 from tasks.progress import reporting
 
 log = logging.getLogger("stvd.execution")
 
-DEPLOYMENTS = {"default": "downscale/stvd", "low": "downscale/low"}  # of the queues
-WAVE = 20  # more runs that wait make other deployments late
-POLL_SECONDS = 5.0
+DEPLOYMENTS: dict[Asker, str] = {"nightly": "downscale/stvd", "backfill": "downscale/low"}
+"""Each has a work queue and a limit of its own (`flows.deployments`)."""
 
-Results = Generator[tuple[str, str | None], None, None]
-"""Partitions as they end, with the error if there was one."""
+LANES = 10  # where a deployment has no limit
+
+Error = str | None
+Wanted = dict[str, bool]
+"""Whether a partition is to be replaced, by its id."""
+Results = Generator[tuple[str, Error], None, None]
+"""Partitions as they end."""
 
 
-def run(
-    production: Production, planned: list[Planned], *, fan_out: bool, queue: str = "default"
-) -> Summary:
+def run(production: Production, planned: list[Planned], *, asker: Asker, fan_out: bool) -> Summary:
     """Run what a plan says, each partition in a flow run of its own; one that fails stops no other.
+
+    No partition is begun once the flow run that asks for it is being cancelled, nor, for a backfill,
+    while one of a nightly run runs or is due.
 
     Parameters
     ----------
-    fan_out : give the partitions to the workers of the queue; else run them in this process, or on
-        the Dask cluster of the settings if there is one
-
-    Raises
-    ------
-    PartitionsFailed
-        After all have run, if some failed.
+    asker : for whom the partitions run; the nightly run goes first
+    fan_out : give the partitions to the workers of the deployment; else run them in this process,
+        which samples them itself or on the Dask cluster of the settings
     """
     wanted = {item.partition.id: item.action == "replace" for item in planned if item.runs}
-    done: dict[str, str | None] = {}
+    done: dict[str, Error] = {}
     if wanted:
-        execute = _on_cluster if Settings().dask else _here
-        if fan_out:
-            execute = partial(_on_workers, DEPLOYMENTS[queue])
+        prepare(production, planned)
+        execute = _on_workers if fan_out else _on_cluster if Settings().dask else _here
         title = f"{production.name}, {len(wanted)} partitions"
-        with reporting(title) as report, closing(execute(production, wanted)) as results:
+        with reporting(title) as report, closing(execute(production, wanted, asker)) as results:
             for partition, error in results:
                 done[partition] = error
                 report(len(done), len(wanted))
                 log.info("%s %s", partition, f"failed: {error}" if error else "is published")
-    summary = summarise(production, planned, done)
+    failed = [partition for partition, error in done.items() if error]
+    retry = {p: command(parameters(production, p, wanted[p])) for p in failed}
+    return summarise(production, planned, done, retry)
+
+
+def ended(summary: Summary) -> Summary | State[Summary]:
+    """What a flow returns of its summary: the state `Cancelled` if it was cancelled on the way.
+
+    Raises
+    ------
+    PartitionsFailed
+        If some failed.
+    """
+    with gate("nightly") as entrance:
+        cancelled = bool(summary.planned) and entrance.cancelled()
+    if cancelled:
+        return Cancelled(message=f"{summary.product}: {summary}. Run it again to continue")
     if summary.failed:
         raise PartitionsFailed(summary)
     return summary
 
 
-def _here(production: Production, wanted: dict[str, bool]) -> Results:
+def lanes(asker: Asker) -> int:
+    """How many of its partitions the workers may sample at once."""
+    with get_client(sync_client=True) as client:
+        limit = client.read_deployment_by_name(DEPLOYMENTS[asker]).global_concurrency_limit
+    return limit.limit if limit is not None else LANES
+
+
+def _here(production: Production, wanted: Wanted, asker: Asker) -> Results:
     """One after another in this process, which loads the model once."""
-    for partition, replace in wanted.items():
-        state = downscale(**parameters(production, partition, replace), return_state=True)
-        yield partition, _error(state)
+    with gate(asker) as entrance:
+        for partition, replace in wanted.items():
+            if not entrance.opens():
+                return
+            with tags(asker):
+                state = downscale(**parameters(production, partition, replace), return_state=True)
+            yield partition, _error(state)
 
 
-def _on_cluster(production: Production, wanted: dict[str, bool]) -> Results:
+def _on_cluster(production: Production, wanted: Wanted, asker: Asker) -> Results:
     """Side by side in this process, where each waits for a worker of the Dask cluster to sample it."""
 
-    def run(partition: str) -> str | None:
-        asked = parameters(production, partition, wanted[partition])
-        return _error(downscale(**asked, return_state=True))
+    def make(partition: str) -> Error:
+        with tags(asker):
+            asked = parameters(production, partition, wanted[partition])
+            return _error(downscale(**asked, return_state=True))
 
-    with connected(Settings().dask or "") as cluster:
-        yield from cluster.each(run, wanted)
+    with gate(asker) as entrance, connected(Settings().dask or "") as cluster:
+        yield from cluster.each(make, wanted, lambda wait: entrance.opens(wait=wait))
 
 
-def _on_workers(deployment: str, production: Production, wanted: dict[str, bool]) -> Results:
-    """Flow runs of the deployment, in waves.
+def _on_workers(production: Production, wanted: Wanted, asker: Asker) -> Results:
+    """Flow runs of the deployment, in waves: twice as many as may run at once.
 
-    The idempotency key makes a parent that is retried find the runs it had started.
+    So a worker never waits for work, and whoever comes meanwhile waits for few. Those that have not
+    begun when this ends early, by an error or a cancellation, are cancelled; those that run go on.
     """
-    attempt = f"{flow_run.id}-{flow_run.run_count}"
-    waiting = iter(wanted.items())
-    while wave := list(islice(waiting, WAVE)):
-        runs = {
-            partition: cast(
-                FlowRun,
-                run_deployment(
-                    deployment,
-                    parameters=parameters(production, partition, replace),
-                    flow_run_name=f"{production.source.name} {partition}",
-                    idempotency_key=f"{attempt}-{partition}",
-                    tags=[production.name],
-                    timeout=0,
-                ),
-            )
-            for partition, replace in wave
-        }
-        yield from _finished(runs)
-
-
-def _finished(runs: dict[str, FlowRun]) -> Results:
-    """Each of the runs as it ends."""
-    running = dict(runs)
-    with get_client(sync_client=True) as client:
-        while running:
-            for partition, run in list(running.items()):
-                state = client.read_flow_run(run.id).state
-                if state is not None and state.is_final():
-                    del running[partition]
+    size, waiting = 2 * lanes(asker), list(wanted.items())
+    runs: dict[str, UUID] = {}
+    with gate(asker) as entrance:
+        try:
+            while waiting or runs:
+                while waiting and len(runs) < size and entrance.opens(wait=not runs):
+                    partition, replace = waiting.pop(0)
+                    runs[partition] = _submit(production, partition, replace, asker).id
+                if entrance.cancelled():
+                    return
+                for partition, state in _finished(entrance.client, runs):
+                    del runs[partition]
                     yield partition, _error(state)
-            if running:
-                time.sleep(POLL_SECONDS)
+                if runs:
+                    time.sleep(POLL_SECONDS)
+        finally:
+            for partition in runs:
+                _withdraw(entrance.client, runs[partition])
+
+
+def _submit(production: Production, partition: str, replace: bool, asker: Asker) -> FlowRun:
+    """One flow run of the deployment; asked for twice in one attempt, it is the same."""
+    made = run_deployment(
+        DEPLOYMENTS[asker],
+        parameters=parameters(production, partition, replace),
+        flow_run_name=f"{production.source.name} {partition}",
+        idempotency_key=f"{flow_run.id}-{flow_run.run_count}-{partition}",
+        tags=[production.name, asker],
+        timeout=0,
+    )
+    return cast(FlowRun, made)
+
+
+def _finished(client: SyncPrefectClient, runs: dict[str, UUID]) -> list[tuple[str, State[Any]]]:
+    """Those of the runs that have ended."""
+    states = {partition: client.read_flow_run(run).state for partition, run in runs.items()}
+    return [(p, state) for p, state in states.items() if state is not None and state.is_final()]
+
+
+def _withdraw(client: SyncPrefectClient, run: UUID) -> None:
+    """Cancel a flow run that has not begun."""
+    state = client.read_flow_run(run).state
+    if state is not None and state.is_scheduled():
+        client.set_flow_run_state(run, Cancelled(message="what asked for it has ended"))
 
 
 def parameters(production: Production, partition: str, replace: bool) -> dict[str, Any]:
@@ -139,5 +182,21 @@ def parameters(production: Production, partition: str, replace: bool) -> dict[st
     }
 
 
-def _error(state: State[Any]) -> str | None:
+def command(parameters: dict[str, Any]) -> str:
+    """The command line with the parameters of a partition."""
+    words = ["stvd", "downscale", parameters["partition"]]
+    for name, value in parameters.items():
+        option = name.replace("_", "-")
+        if name == "partition" or value is None:
+            continue
+        if name == "replace":
+            words += ["--replace"] if value else []
+        elif isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value)]
+    return shlex.join(words)
+
+
+def _error(state: State[Any]) -> Error:
     return None if state.is_completed() else (state.message or state.name or "no reason given")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ from rich.table import Table
 
 from flows.settings import Settings
 from stvd.catalog import list_sources
-from stvd.partition import Planned
+from stvd.partition import Mode, Partition
 from stvd.product import Product
+from stvd.production import Production
 from stvd.published_tables import SUFFIX
 from stvd.source import Source, catalog_files
 
@@ -41,13 +44,32 @@ def partitions(name: str, settings: Settings) -> Table:
     return table
 
 
-def plan(planned: list[Planned], source: Source) -> Table:
-    """What is to be done, and why."""
+def quarantined(name: str, settings: Settings) -> Table:
+    """What was sampled for a product and not believed."""
+    from stvd.product.quarantine import quarantined
+
+    uri = settings.product_uri(name)
+    axis = Product.open(uri, storage=settings.storage).spec.axis
+    table = Table("branch", "period", "findings", "written", "snapshot")
+    for branch, held in quarantined(uri, storage=settings.storage).items():
+        period = axis.period(Partition.from_id("", held.partition).frames)
+        table.add_row(branch, str(period), "\n".join(held.findings), held.written_at, held.snapshot)
+    return table
+
+
+def plan(
+    production: Production, start: str | None, end: str | None, mode: Mode
+) -> tuple[Table, str]:
+    """What is to be done, and why; and what it will cost."""
+    from stvd.generate import fingerprint_today  # torch takes seconds to import
+
+    look = partial(fingerprint_today, production) if mode == "stale" else None
+    planned = production.plan(start=start, end=end, mode=mode, fingerprint_of=look)
     table = Table("partition", "period", "action", "reason")
     for item in planned:
-        period = str(source.axis.period(item.partition.frames))
+        period = str(production.axis.period(item.partition.frames))
         table.add_row(item.partition.id, period, item.action, item.reason)
-    return table
+    return table, production.estimate(planned).sentence(datetime.now(UTC))
 
 
 def sources(settings: Settings) -> Table:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import Annotated
 
-from prefect import flow
+from prefect import State, flow
+from pydantic import Field
 
 from flows.diagnose import diagnose
-from flows.execution import run
+from flows.execution import ended, lanes, run
 from flows.parameters import (
     Amount,
     CellFrames,
@@ -19,6 +21,9 @@ from flows.parameters import (
     Years,
     production,
 )
+from stvd.production import Production
+from stvd.published_tables import diagnosed
+from tasks.arrival import InputMissing, await_input
 from tasks.planning import Summary, plan, summarise
 
 log = logging.getLogger("stvd.nightly")
@@ -30,6 +35,10 @@ def nightly(
     product: str | None = None,
     checkpoint: str | None = None,
     members: Members = 4,
+    lag_days: Annotated[float, Field(ge=0)] | None = None,
+    wait_hours: Annotated[float, Field(ge=0, le=24)] = 0,
+    recheck: Annotated[int, Field(ge=0)] = 3,
+    fan_out: bool = False,
     seed: Seed = 0,
     steps: Steps = 8,
     solver: Solver = "dpmpp2m",
@@ -37,12 +46,11 @@ def nightly(
     windows: Windows | None = None,
     cell_frames: CellFrames | None = None,
     open_end: bool = False,
-    fan_out: bool = False,
     regions: str | None = None,
     region_name: str | None = None,
     event_threshold: Amount | None = None,
     reference: Years | None = None,
-) -> Summary:
+) -> Summary | State[Summary]:
     """Publish every partition whose input has arrived, late ones too; what is there stays.
 
     Args:
@@ -51,6 +59,12 @@ def nightly(
         checkpoint: Name or folder of the model, or models:/NAME@ALIAS of the registry. Left empty,
             the one that suits the source best.
         members: Size of the ensemble.
+        lag_days: The record should reach to so many days before now; if it does not, the run fails
+            once it has published what is whole. Left empty, nothing is expected.
+        wait_hours: How long to wait for that, looking again every ten minutes.
+        recheck: How many of the last published partitions to compare with their input and model as
+            they are now. What differs is reported as stale; replacing it is for a backfill.
+        fan_out: Give the partitions to workers. Left off, they run here, one after another.
         seed: Of the noise. Another seed is another ensemble, so another product.
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.
@@ -60,36 +74,53 @@ def nightly(
         cell_frames: Frames of a partition when the product is new. Left empty, about a month.
         open_end: Publish the last cell of a record that has ended. Left off, a cell waits for the
             input after it, with which its last windows overlap.
-        fan_out: Give the partitions to workers. Left off, they run here, one after another.
         regions: Path of regions for the diagnostics, as in diagnose.
         region_name: Property of its features that names them. Left empty, the usual ones.
         event_threshold: In mm per hour of a step; the largest events above it are listed.
         reference: Years such as 1991-2020, against which change and very wet days are counted.
     """
-    how = production(
-        source=source,
-        product=product,
-        checkpoint=checkpoint,
-        members=members,
-        seed=seed,
-        steps=steps,
-        solver=solver,
-        conserve=conserve,
-        windows=windows,
-        cell_frames=cell_frames,
-        open_end=open_end,
-    )
-    planned = plan(how, None, None, "missing")
-    if not any(item.runs for item in planned):
+
+    def asked() -> Production:
+        return production(
+            source=source,
+            product=product,
+            checkpoint=checkpoint,
+            members=members,
+            seed=seed,
+            steps=steps,
+            solver=solver,
+            conserve=conserve,
+            windows=windows,
+            cell_frames=cell_frames,
+            open_end=open_end,
+        )
+
+    problems = await_input(asked(), lag_days, wait_hours)
+    how = asked()  # as the record is by now
+    at_once = lanes("nightly") if fan_out else 1
+    planned = plan(how, None, None, "missing", recheck=recheck, at_once=at_once)
+    if any(item.runs for item in planned):
+        summary = run(how, planned, asker="nightly", fan_out=fan_out)
+    else:
         log.info("%s: nothing new in %s", how.name, source)
-        return summarise(how, planned, {})
-    summary = run(how, planned, fan_out=fan_out)
-    diagnose(
-        product=how.product,
-        source=source,
-        regions=regions,
-        region_name=region_name,
-        event_threshold=event_threshold,
-        reference=reference,
-    )
-    return summary
+        summary = summarise(how, planned, {})
+    if not (summary.planned or _reported(how)):
+        diagnose(
+            product=how.product,
+            source=source,
+            regions=regions,
+            region_name=region_name,
+            event_threshold=event_threshold,
+            reference=reference,
+        )
+    if problems and not summary.failed:
+        raise InputMissing(f"{how.product}: {'; '.join(problems)}. This night: {summary}")
+    return ended(summary)
+
+
+def _reported(how: Production) -> bool:
+    """Whether the diagnostics show all that is published, or there is nothing to show."""
+    stands = how.open()
+    if stands is None or not stands.ledger():
+        return True
+    return diagnosed(how.product, storage=how.storage) == stands.snapshot

@@ -37,9 +37,19 @@ CellFrames = Annotated[
 ]
 OpenEnd = Annotated[bool, typer.Option(help="Publish the last cell though no input follows it.")]
 FanOut = Annotated[bool, typer.Option(help="Give the partitions to workers (`stvd stack`).")]
+LagDays = Annotated[
+    float | None,
+    typer.Option(min=0, help="The record should reach to so many days before now. [default: any]"),
+]
+WaitHours = Annotated[float, typer.Option(min=0, max=24, help="How long to wait for that.")]
+Recheck = Annotated[
+    int, typer.Option(min=0, help="So many of the last partitions are looked at for staleness.")
+]
 Mode = Annotated[
     Literal["missing", "stale", "replace"],
-    typer.Option(help="missing; stale: also what has other inputs now; replace: all of it."),
+    typer.Option(
+        help="missing; stale: replace what has other inputs now, too; replace: all of it."
+    ),
 ]
 Regions = Annotated[
     str | None, typer.Option(help="GeoJSON file or shapefile of regions to have means of.")

@@ -21,6 +21,14 @@ Seed = Annotated[int, Field(ge=0)]
 CellFrames = Annotated[int, Field(ge=1)]
 Solver = Literal["dpmpp2m", "ddim"]
 Windows = Literal["overlapping", "independent"]
+Date = Annotated[
+    str,
+    Field(
+        pattern=r"^\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}(:\d{2})?)?)?)?$",
+        examples=["2001-02-03", "2001-02-03T06:00"],
+    ),
+]
+"""A date on the calendar of the record, which may have a 30 February."""
 
 
 def production(

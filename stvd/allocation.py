@@ -1,12 +1,17 @@
-"""Memory that a network frees and takes again at every layer: kept, not given back and forth."""
+"""Memory of the processor: kept where it is freed and taken again, and done with less of it."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
+from typing import TypeVar
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _MOST = 2**31 - 1
+HALVINGS = 6
+
+Result = TypeVar("Result")
 
 
 def keep_freed_memory() -> bool:
@@ -23,3 +28,28 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return all(mallopt(option, _MOST) == 1 for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
+
+
+def in_less_memory(attempt: Callable[[float], Result], budget: float) -> Result:
+    """What `attempt` makes of a memory budget, or of half of it, and so on, where memory runs out.
+
+    For the memory of the processor; on a GPU a batch that does not fit becomes smaller by itself
+    (`stvd.window_sampler`).
+
+    Parameters
+    ----------
+    attempt : called with a budget in GiB
+    """
+    for _ in range(HALVINGS):
+        try:
+            return attempt(budget)
+        except (MemoryError, RuntimeError) as error:
+            if not _ran_out(error):
+                raise
+            budget /= 2
+    return attempt(budget)
+
+
+def _ran_out(error: Exception) -> bool:
+    """Whether an error says that there is no more memory; torch says so in words."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)

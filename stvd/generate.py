@@ -17,15 +17,17 @@ import torch
 import xarray as xr
 from pydantic import BaseModel, ConfigDict
 
-from stvd.allocation import keep_freed_memory
+from stvd.allocation import in_less_memory, keep_freed_memory
 from stvd.checkpoint import Card, Checkpoint
 from stvd.contract import Finding
 from stvd.downscale import downscale
 from stvd.engine import BatchPlan, Engine
 from stvd.fingerprint import digest_dataset, digest_parts, fingerprint
 from stvd.partition import Partition
-from stvd.plausibility import coarse_at, require_plausible
+from stvd.plausibility import ImplausibleSample, coarse_at, doubts, require_possible
 from stvd.product import AlreadyPublished, CommitRef, Product
+from stvd.product.quarantine import FINDINGS, branch_of, quarantined
+from stvd.product.turn import turn
 from stvd.production import Production
 from stvd.quality import check, cleaned, enforce
 from stvd.sampling import SamplerConfig
@@ -151,7 +153,8 @@ def produce(
     CheckpointError, ValueError
         If the model does not fit the source.
     ImplausibleSample
-        If a sample cannot be rain over this input; nothing is published then.
+        If a sample cannot be rain over this input. Nothing is published then; what can be looked at
+        is kept on a branch (`stvd.product.quarantine`), and sampled anew with `replace` alone.
     """
     start = time.perf_counter()
     card = Card.read(production.checkpoint)
@@ -163,16 +166,29 @@ def produce(
         production.source.grid(),
         storage=production.storage,
     )
-    standing = product.ledger().get(partition.id)
-    if standing is not None and standing.fingerprint == key and not replace:
-        return _outcome(production, partition, key, standing.snapshot, False, start)
+    with turn(product.uri, partition.id, storage=production.storage):
+        standing = product.ledger().get(partition.id)
+        if standing is not None and standing.fingerprint == key and not replace:
+            return _outcome(production, partition, key, standing.snapshot, False, start)
+        held = quarantined(production.product, storage=production.storage)
+        if (branch := branch_of(partition, key)) in held and not replace:
+            raise _quarantine(product.uri, partition, branch, held[branch].findings)
 
-    try:
-        reference = _sample(production, partition, product, card, parts, replace, origin, progress)
-    except AlreadyPublished:  # by another run, while this one sampled
-        standing = product.ledger()[partition.id]
-        return _outcome(production, partition, key, standing.snapshot, False, start)
-    return _outcome(production, partition, key, reference.snapshot, True, start)
+        keep_freed_memory()
+        engine = Engine(device=production.device).resolve()
+
+        def sample(memory_gib: float) -> CommitRef:
+            budgeted = engine.model_copy(update={"memory_gib": memory_gib})
+            return _sample(
+                production, partition, product, card, parts, budgeted, replace, origin, progress
+            )
+
+        try:
+            reference = in_less_memory(sample, engine.memory_gib or 1.0)
+        except AlreadyPublished:  # by another run, while this one sampled
+            standing = product.ledger()[partition.id]
+            return _outcome(production, partition, key, standing.snapshot, False, start)
+        return _outcome(production, partition, key, reference.snapshot, True, start)
 
 
 def _sample(
@@ -181,17 +197,17 @@ def _sample(
     product: Product,
     card: Card,
     parts: Mapping[str, Any],
+    engine: Engine,
     replace: bool,
     origin: Mapping[str, str] | None,
     progress: Callable[[int, int], None] | None,
 ) -> CommitRef:
     start = time.perf_counter()
-    keep_freed_memory()
-    engine = Engine(device=production.device).resolve()
     checkpoint = _load(production.checkpoint, card.digest)
     coarse, grid = _input(production, partition), production.source.grid()
     key, digests = fingerprint(**parts), digest_parts(parts)
     plan: BatchPlan | None = None
+    findings: list[str] = []
     with product.write(partition, key, replace=replace, parts=digests) as writer:
         for block in downscale(
             checkpoint,
@@ -204,20 +220,38 @@ def _sample(
             engine=engine,
             progress=progress,
         ):
-            require_plausible(
+            when = production.axis.period(block.frames)
+            require_possible(block.pr, str(when))
+            found = doubts(
                 block.pr,
                 coarse_at(coarse, production.axis, block.frames),
                 grid["areacella"].values,
                 conserved=production.conserve,
-                when=str(production.axis.period(block.frames)),
+                highest=production.quality.highest_sample,
             )
+            findings += [f"{when}: {what}" for what in found]
             writer.put(block.frames, block.members, block.pr)
             plan = block.plan
         seconds = time.perf_counter() - start
-        return writer.commit(
-            provenance(production, partition, parts, card, engine, plan, seconds)
-            | dict(origin or {})
-        )
+        record = provenance(production, partition, parts, card, engine, plan, seconds)
+        record |= dict(origin or {})
+        if not findings:
+            return writer.commit(record)
+        branch = branch_of(partition, key)
+        writer.set_aside(branch, record | {FINDINGS: findings})
+        raise _quarantine(product.uri, partition, branch, tuple(findings))
+
+
+def _quarantine(
+    uri: str, partition: Partition, branch: str, findings: tuple[str, ...]
+) -> ImplausibleSample:
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return ImplausibleSample(
+        f"samples of {partition.id} are implausible: {findings[0]}{more}. They were not published; "
+        f"they are on the branch {branch} of {uri}: `stvd quarantine {uri}` lists, releases and drops",
+        findings,
+        branch,
+    )
 
 
 def provenance(

@@ -195,8 +195,8 @@ def _not_available(axis: TimeAxis, frames: range, needed: range, available: rang
     if needed.stop > available.stop:
         ahead = range(frames.stop, needed.stop)
         return (
-            f"waits for {axis.period(ahead)} (frames {ahead.start}-{ahead.stop}), to which its last "
-            f"window is joined: the source holds {have}. If it has ended, ask with open end"
+            f"waits for {axis.period(ahead)} (frames {ahead.start}-{ahead.stop}), with which its last "
+            f"windows overlap: the source holds {have}. If it has ended, ask with open end"
         )
     return ""
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stvd.estimate import Estimate
 from stvd.lattice import TimeAxis, WindowLattice, WindowRule
 from stvd.partition import Mode, Partition, Planned, plan
-from stvd.product import Product, ProductNotFound, ProductSpec, StorageOptions
+from stvd.product import (
+    LedgerEntry,
+    Product,
+    ProductMismatch,
+    ProductNotFound,
+    ProductSpec,
+    StorageOptions,
+)
+from stvd.product.spec import differences
 from stvd.quality import QualityPolicy
 from stvd.source import Source
 
@@ -106,9 +115,24 @@ class Production(BaseModel):
         end: str | None = None,
         mode: Mode = "missing",
         fingerprint_of: Callable[[Partition], str] | None = None,
+        recheck: int | None = None,
     ) -> list[Planned]:
-        """What to do to have the frames between two dates published (`stvd.partition.plan`)."""
-        product = self.open()
+        """What to do to have the frames between two dates published (`stvd.partition.plan`).
+
+        Parameters
+        ----------
+        recheck : compare the fingerprints of so many published partitions only, the last ones in
+            time: to compare one, its input is read; None compares all
+
+        Raises
+        ------
+        ProductMismatch
+            If the product stands with another declaration.
+        """
+        self.require_same()
+        ledger = self.ledger()
+        if fingerprint_of is not None and recheck is not None:
+            fingerprint_of = _of_the_last(recheck, ledger, fingerprint_of)
         return plan(
             self.axis,
             self.source.info.frames,
@@ -117,10 +141,44 @@ class Production(BaseModel):
             cell_frames=self.spec.cell_frames,
             members=range(self.members),
             reads=None if self.open_end else self._needed,
-            ledger=product.ledger() if product else {},
+            ledger=ledger,
             fingerprint_of=fingerprint_of,
             mode=mode,
         )
+
+    def require_same(self) -> None:
+        """Raise `ProductMismatch` if the product stands and is declared otherwise than here."""
+        product = self.open()
+        if product and (found := differences(product.spec, self.spec)):
+            raise ProductMismatch(self.product, found)
+
+    def ledger(self) -> dict[str, LedgerEntry]:
+        """What is published, by partition id."""
+        product = self.open()
+        return product.ledger() if product else {}
+
+    def estimate(self, planned: Iterable[Planned]) -> Estimate:
+        """What a plan will cost, by what the product has cost so far."""
+        return Estimate.of(planned, self.ledger().values())
+
+    def prepare(self, planned: Iterable[Planned]) -> None:
+        """Make the product, if there is none, and its time axis long enough for a plan.
+
+        Done once before partitions run side by side, it spares them a race.
+
+        Raises
+        ------
+        ProductMismatch
+            If another product is there.
+        Busy
+            If another writer was faster; again, then.
+        """
+        frames = [item.partition.frames for item in planned if item.runs]
+        if frames:
+            product = Product.create_or_open(
+                self.product, self.spec, self.source.grid(), storage=self.storage
+            )
+            product.reserve(range(min(f.start for f in frames), max(f.stop for f in frames)))
 
     def reads(self, partition: Partition) -> range:
         """The frames of input that decide the numbers of a partition, as far as there are any."""
@@ -152,6 +210,14 @@ class Production(BaseModel):
             return self.cell_frames
         wanted = self.cell_frames or MONTH_SECONDS / self.axis.step_seconds
         return max(1, round(wanted / lattice.cycle)) * lattice.cycle
+
+
+def _of_the_last(
+    count: int, ledger: Mapping[str, LedgerEntry], fingerprint_of: Callable[[Partition], str]
+) -> Callable[[Partition], str]:
+    """`fingerprint_of` for the last partitions of a ledger, what it says itself for the others."""
+    last = {*list(ledger)[-count:]} if count else set()
+    return lambda p: fingerprint_of(p) if p.id in last else ledger[p.id].fingerprint
 
 
 def checkpoint_for(source: Source, folder: Path) -> Path:

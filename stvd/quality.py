@@ -13,7 +13,7 @@ from typing import Literal
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
-from stvd.contract import Finding, Severity, violations
+from stvd.contract import QUANTITIES, Finding, Severity, violations
 from stvd.input_checks import (
     duplicate_times,
     missing_times,
@@ -48,6 +48,7 @@ class QualityPolicy(BaseModel):
     negative : `clip` sets negative rain down to `negative_limit` to zero (`cleaned`)
     negative_limit : kg m-2 s-1
     highest_rate : mean over a step and a coarse cell beyond which rain is absurd, kg m-2 s-1
+    highest_sample : rain of a sample, fine in space, beyond which it is not published unseen, kg m-2 s-1
     dry_hours : longest time without any rain on a regional grid; on a global one it always rains
     """
 
@@ -59,6 +60,7 @@ class QualityPolicy(BaseModel):
     negative: Literal["stop", "clip"] = "stop"
     negative_limit: float = Field(default=1e-4, ge=0)
     highest_rate: float = Field(default=0.1, gt=0)  # 360 mm/h
+    highest_sample: float = Field(default=QUANTITIES["pr"].highest, gt=0)
     dry_hours: float = Field(default=240.0, gt=0)
 
 

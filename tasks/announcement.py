@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prefect.events import emit_event
 
 from stvd.generate import Outcome
 
 PUBLISHED = "stvd.partition.published"
+Alert = Literal[
+    "stvd.input.late", "stvd.input.overdue", "stvd.input.shortened", "stvd.partition.quarantined"
+]
+"""Something about a product wants somebody's attention."""
 
 
 def resource(product: str) -> dict[str, str]:
@@ -23,3 +29,8 @@ def announce(outcome: Outcome) -> None:
             resource(outcome.product),
             payload={"partition": outcome.partition, "snapshot": outcome.snapshot},
         )
+
+
+def alert(event: Alert, product: str, message: str, **payload: str) -> None:
+    """Tell that somebody should look at a product, named or given by its URI."""
+    emit_event(event, resource(product), payload={"message": message, **payload})

@@ -14,10 +14,11 @@ from stvd.contract import Finding
 from stvd.generate import Outcome, examine
 from stvd.partition import Partition
 from stvd.partition_summary import figures, summarise
+from stvd.plausibility import ImplausibleSample
 from stvd.product import Product, open_product
 from stvd.production import Production
 from stvd.quality import worst
-from tasks.announcement import announce
+from tasks.announcement import alert, announce
 from tasks.progress import reporting
 from tasks.retry import PATIENTLY
 from tasks.tracking import Run, finished, tracked
@@ -47,15 +48,27 @@ def generate(production: Production, partition: str, replace: bool) -> Outcome:
     with reporting(
         f"sampling {when}, members {cell.members.start}–{cell.members.stop - 1}"
     ) as report:
-        outcome = produce(
-            production,
-            cell,
-            replace=replace,
-            origin={"prefect_flow_run": str(flow_run.id or "")},
-            progress=report,
-        )
+        try:
+            outcome = produce(
+                production,
+                cell,
+                replace=replace,
+                origin={"prefect_flow_run": str(flow_run.id or "")},
+                progress=report,
+            )
+        except ImplausibleSample as error:
+            _show(production, partition, error)
+            raise
     announce(outcome)
     return outcome
+
+
+def _show(production: Production, partition: str, error: ImplausibleSample) -> None:
+    """Say why samples were not published, and where they are."""
+    where = error.branch or "not kept"
+    rows = [{"finding": finding, "branch": where} for finding in error.findings]
+    create_table_artifact(rows, description=f"Sample findings of {partition}: {error}")
+    alert("stvd.partition.quarantined", production.product, str(error), partition=partition)
 
 
 @task(name="record", **PATIENTLY)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID
 
@@ -83,7 +84,7 @@ def _lines(title: str) -> Iterator[Report]:
 
     def report(done: int, total: int) -> None:
         if 0 < done < total and due():
-            left = (time.monotonic() - start) * (total - done) / done
+            left = _left(start, done, total)
             log.info("%s: %.0f%%, about %.0f s left", title, 100 * done / total, left)
 
     yield report
@@ -95,13 +96,30 @@ def _artifact(title: str) -> Iterator[Report]:
         yield lambda done, total: None
         return
     artifact = cast(UUID, create_progress_artifact(progress=0.0, description=title))
+    start = time.monotonic()
     due = _Every(ARTIFACT_SECONDS)
 
     def report(done: int, total: int) -> None:
         if due() or done == total:
-            update_progress_artifact(artifact, progress=100 * done / max(total, 1))
+            update_progress_artifact(
+                artifact,
+                progress=100 * done / max(total, 1),
+                description=f"{title}: {done} of {total}{_expected(start, done, total)}",
+            )
 
     yield report
+
+
+def _expected(start: float, done: int, total: int) -> str:
+    """When the rest will be done, at the pace so far."""
+    if not 0 < done < total:
+        return ""
+    left = timedelta(seconds=round(_left(start, done, total)))
+    return f", about {left} left, done at {datetime.now(UTC) + left:%Y-%m-%d %H:%M} UTC"
+
+
+def _left(start: float, done: int, total: int) -> float:
+    return (time.monotonic() - start) * (total - done) / done
 
 
 class _Every:

@@ -10,7 +10,7 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from stvd.product import StorageUnavailable
+from stvd.product import Busy, StorageUnavailable
 
 LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}
 
@@ -18,14 +18,14 @@ LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, e
 def is_transient(error: BaseException) -> bool:
     """Whether waiting can help.
 
-    Storage and network come back; wrong input, a model that does not fit, a conflict, a full disk or
+    Storage and network come back, other writers end; wrong input, a model that does not fit, a conflict, a full disk or
     missing rights do not.
     """
     if isinstance(error, PermissionError | FileNotFoundError):  # of s3fs they have no number
         return False
     if isinstance(error, OSError):
         return error.errno not in LASTING
-    return isinstance(error, IcechunkError | StorageUnavailable)
+    return isinstance(error, IcechunkError | StorageUnavailable | Busy)
 
 
 def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

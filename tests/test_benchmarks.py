@@ -110,11 +110,11 @@ def test_a_variant_is_the_recipe_with_its_changes():
     study = Ablations.model_validate(
         yaml.safe_load((ROOT / "benchmarks/ablations.yaml").read_text())
     )
-    base, other = study.recipe_of("base", 3), study.recipe_of("no_zoom", 3)
+    base, other = study.recipe_of("base", 3), study.recipe_of("no_mean_loss", 3)
     assert base.training.seed == 3
     assert base.preset == "tiny"
-    assert other.training == base.training.model_copy(update={"zoom": 1.0})
-    assert [study.sampler_of(name).steps for name in study.variants] == [10] * len(study.variants)
+    assert other.training == base.training.model_copy(update={"mean_weight": 0.0})
+    assert [study.sampler_of(name).steps for name in study.variants] == [8] * len(study.variants)
 
 
 def test_variants_that_differ_in_sampling_share_a_model():
@@ -135,3 +135,15 @@ def test_nested_changes_meet_and_none_takes_away():
     one = {"a": {"x": 1, "y": 2}, "b": 3}
     assert merged(one, {"a": {"y": 5, "x": None}, "c": 4}) == {"a": {"y": 5}, "b": 3, "c": 4}
     assert one == {"a": {"x": 1, "y": 2}, "b": 3}
+
+
+# --- planning
+
+
+def test_a_few_partitions_are_planned_by_the_benchmark(tmp_path: Path):
+    from planning import planning
+
+    found = planning(tmp_path, 40)
+    assert found["partitions"] == 40
+    assert found["seconds"] < 60
+    assert found["peak_bytes"] > 0

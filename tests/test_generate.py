@@ -16,6 +16,7 @@ import xarray as xr
 from stvd.checkpoint import Checkpoint, CheckpointError, GridContract
 from stvd.conditioning import Channels, Standard
 from stvd.contract import CatalogError
+from stvd.engine import Engine
 from stvd.faults import FAULTS, spoil
 from stvd.generate import examine, fingerprint_today, produce
 from stvd.lattice import TimeAxis
@@ -25,13 +26,15 @@ from stvd.partition import Partition
 from stvd.plausibility import ImplausibleSample
 from stvd.product import (
     FingerprintConflict,
+    NotPublished,
     Product,
     ProductMismatch,
     ProductNotFound,
     open_product,
 )
+from stvd.product.quarantine import drop, quarantined, release
 from stvd.production import Production
-from stvd.quality import QualityError
+from stvd.quality import QualityError, QualityPolicy
 from stvd.source import Source
 from stvd.synthetic import synthetic_coarse, synthetic_grid
 from stvd.transforms import RainTransform
@@ -206,7 +209,8 @@ def test_bad_input_is_named_and_the_product_untouched(tmp_path, source, checkpoi
         "wrong_factor": "factor", "nan": "tas", "inf": "prw", "negative_rain": "below 0",
         "absurd_rate": "pr", "all_zero": "pr", "unsupported_calendar": "calendar",
     }[fault]  # fmt: skip
-    with pytest.raises((QualityError, CatalogError, ValueError), match=message):
+    refusals = (QualityError, CatalogError, ProductMismatch, ValueError)
+    with pytest.raises(refusals, match=message):
         rerun(tmp_path, checkpoint, fault)
     assert Product.open(good.product).snapshot == before
 
@@ -269,22 +273,103 @@ def test_a_product_keeps_its_windows(tmp_path, source, checkpoint):
         produce(other, again.plan()[1].partition)
 
 
-def test_implausible_samples_are_not_published(tmp_path, source, checkpoint, monkeypatch):
+def test_implausible_samples_are_set_aside_and_not_published(tmp_path, source, checkpoint):
+    policy = QualityPolicy(highest_sample=1e-9)  # no rain at all is believed
+    how = production(tmp_path / "product", source, checkpoint, quality=policy)
+    cell = how.plan()[0].partition
+    with pytest.raises(ImplausibleSample, match=r"rain reaches .* above 1e-09") as refusal:
+        produce(how, cell)
+    branch = refusal.value.branch
+    assert branch.startswith(f"quarantine.{cell.id}.")
+    assert branch in str(refusal.value)
+    product = Product.open(how.product)
+    assert product.ledger() == {}
+    assert open_product(how.product).sizes["time"] == 0
+
+    held = quarantined(how.product)[branch]
+    assert held.findings == refusal.value.findings
+    assert held.findings[0].startswith("2001-02-20T00:00:00/")  # the first block
+    shown = open_product(how.product, snapshot=held.snapshot)
+    assert shown.sizes["time"] == CELL
+    with pytest.raises(ImplausibleSample, match=branch):  # known by now, not sampled again
+        produce(how, cell)
+
+    undoubted = production(tmp_path / "undoubted", source, checkpoint)
+    produce(undoubted, cell)
+    reference = release(how.product, branch)
+    assert product.ledger()[cell.id].fingerprint == held.fingerprint
+    np.testing.assert_array_equal(open_product(how.product).pr, open_product(undoubted.product).pr)
+    record = product.provenance(cell.id)["provenance"]
+    assert record["implausible"] == list(held.findings)
+    assert record["released_from"] == held.snapshot
+    assert reference.snapshot == product.snapshot
+    assert quarantined(how.product) == {}
+    product.verify(cell.id)
+    assert not produce(how, cell).published
+
+
+def test_what_is_dropped_is_sampled_again(tmp_path, source, checkpoint):
+    policy = QualityPolicy(highest_sample=1e-9)
+    how = production(tmp_path / "product", source, checkpoint, quality=policy)
+    cell = how.plan()[0].partition
+    with pytest.raises(ImplausibleSample) as refusal:
+        produce(how, cell)
+    with pytest.raises(
+        NotPublished, match=f"no.such is not in quarantine .* {refusal.value.branch}"
+    ):
+        drop(how.product, "no.such")
+    drop(how.product, refusal.value.branch)
+    assert quarantined(how.product) == {}
+    assert produce(production(tmp_path / "product", source, checkpoint), cell).published
+
+
+def test_impossible_samples_are_not_even_kept(tmp_path, source, checkpoint, monkeypatch):
     import stvd.generate
 
-    def drown(*args, **options):
+    def spoilt(*args, **options):
         for block in downscale(*args, **options):
-            block.pr[0, 0, 0, 0] = 1.0
+            block.pr[0, 0, 0, 0] = np.nan
             yield block
 
     downscale = stvd.generate.downscale
     how = production(tmp_path / "product", source, checkpoint)
-    run(how, order=lambda partitions: partitions[1:])
-    before = Product.open(how.product).snapshot
-    monkeypatch.setattr(stvd.generate, "downscale", drown)
-    with pytest.raises(ImplausibleSample, match="rain reaches 1 kg"):
-        run(how)
-    assert Product.open(how.product).snapshot == before
+    monkeypatch.setattr(stvd.generate, "downscale", spoilt)
+    with pytest.raises(ImplausibleSample, match="1 samples are not finite"):
+        produce(how, how.plan()[0].partition)
+    assert Product.open(how.product).ledger() == {}
+    assert quarantined(how.product) == {}
+
+
+def test_memory_that_runs_out_makes_the_batch_smaller_and_is_recorded(
+    tmp_path, source, checkpoint, monkeypatch
+):
+    import stvd.generate
+
+    def scarce(*args, engine, **options):
+        budgets.append(engine.memory_gib)
+        if len(budgets) < 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        yield from downscale(*args, engine=engine, **options)
+
+    def resolve(engine):
+        gib = engine.memory_gib or machine["gib"]
+        return Engine(device="cpu", precision="float32", memory_gib=gib)
+
+    downscale, budgets, machine = stvd.generate.downscale, [], {"gib": 4.0}
+    monkeypatch.setattr(Engine, "resolve", resolve)
+    plenty, little = (production(tmp_path / n, source, checkpoint) for n in ("plenty", "little"))
+    cell = plenty.plan()[0].partition
+    produce(plenty, cell)
+    monkeypatch.setattr(stvd.generate, "downscale", scarce)
+    machine["gib"] = 0.02
+    produce(little, cell)
+    assert budgets == [0.02, 0.01, 0.005]
+    plans = [
+        Product.open(h.product).provenance(cell.id)["provenance"]["batch"] for h in (plenty, little)
+    ]
+    assert plans[1]["members"] * plans[1]["tiles"] < plans[0]["members"] * plans[0]["tiles"]
+    one, other = (open_product(how.product).pr.values for how in (plenty, little))
+    np.testing.assert_allclose(other, one, atol=1e-4 * one.std())
 
 
 def test_a_partition_that_another_run_published_meanwhile_is_not_an_error(

@@ -87,7 +87,7 @@ def test_a_cell_that_is_not_wholly_there_waits_and_says_for_what() -> None:
     )
 
 
-def test_a_cell_waits_for_the_frames_to_which_it_is_joined() -> None:
+def test_a_cell_waits_for_the_frames_that_its_windows_reach() -> None:
     def reads(frames: range) -> range:
         return range(frames.start, frames.stop + 3)
 
@@ -96,8 +96,8 @@ def test_a_cell_waits_for_the_frames_to_which_it_is_joined() -> None:
     planned = make_plan(range(22), reads=reads)
     assert [p.action for p in planned] == ["run", "wait", "wait"]
     assert planned[1].reason == (
-        "waits for 2001-01-06T00:00:00/2001-01-06T18:00:00 (frames 20-23), to which its last window is "
-        "joined: the source holds 2001-01-01T00:00:00/2001-01-06T12:00:00. If it has ended, ask with "
+        "waits for 2001-01-06T00:00:00/2001-01-06T18:00:00 (frames 20-23), with which its last windows "
+        "overlap: the source holds 2001-01-01T00:00:00/2001-01-06T12:00:00. If it has ended, ask with "
         "open end"
     )
     planned = make_plan(range(22), reads=reads, published=published, mode="replace")

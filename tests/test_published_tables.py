@@ -11,7 +11,7 @@ from diagnostic_tables import annual, monthly
 
 from stvd.diagnostics.climate import seasons
 from stvd.product import NotPublished, ProductNotFound, StorageOptions
-from stvd.published_tables import diagnostics_uri, open_diagnostics, publish_tables
+from stvd.published_tables import diagnosed, diagnostics_uri, open_diagnostics, publish_tables
 
 
 def tables() -> dict[str, xr.Dataset]:
@@ -68,3 +68,12 @@ def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:
 def test_a_product_that_was_not_diagnosed(tmp_path: Path) -> None:
     with pytest.raises(ProductNotFound, match="run `stvd diagnose` for it first"):
         open_diagnostics(str(tmp_path / "gcm"), "annual", storage=StorageOptions())
+
+
+def test_what_was_diagnosed_is_known_by_its_snapshot(tmp_path: Path) -> None:
+    uri = str(tmp_path / "gcm")
+    assert diagnosed(uri) is None
+    icechunk.Repository.create(icechunk.local_filesystem_storage(diagnostics_uri(uri)))
+    assert diagnosed(uri) is None, "begun by a run that was killed"
+    publish_tables(tables(), uri, snapshot="ABC", made_of="1")
+    assert diagnosed(uri) == "ABC"

@@ -9,7 +9,7 @@ import xarray as xr
 
 from stvd.diagnostics.climate import TooFewYears, change, climatology, years_of
 from stvd.diagnostics.ensemble import area_mean
-from stvd.statistics import assert_aligned
+from stvd.score_pieces import assert_aligned
 
 
 @dataclass(frozen=True)

@@ -141,15 +141,25 @@ def _exceedance(table: xr.Dataset | None, name: str) -> dict[str, Figure]:
         assert table is not None
         quantity = str(variable).removesuffix("_exceedance_area")
         share = table[variable].isel(time=-1)
+        said = str(share.attrs["long_name"]).removeprefix("share of the area in which the ")
+        said = said.removesuffix(" exceeds the threshold").capitalize()
         if bool(share.notnull().any()):
             year, whole = int(table["year"][-1]), bool(table["complete"][-1])
             found[f"exceedance_{quantity}_{year}{'' if whole else '_to_date'}"] = (
                 plots_climate.exceedance_curve(
                     share, f"{quantity}_threshold",
-                    title=f"Area above thresholds, {quantity} · {name} · {year}",
+                    title=f"{said}, area above thresholds · {name} · {_dates(table)}",
                 )
             )  # fmt: skip
     return found
+
+
+def _dates(table: xr.Dataset) -> str:
+    """The last period of a table: a year, or the days of it that there are."""
+    if bool(table["complete"][-1]) or "time_bnds" not in table:
+        return str(int(table["year"][-1]))
+    start, end = (str(t)[:10] for t in table["time_bnds"].values[-1])
+    return f"{start} to {end}"
 
 
 def _return_periods(

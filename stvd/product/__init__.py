@@ -24,6 +24,7 @@ from stvd.product.errors import (
 from stvd.product.export import export_zarr
 from stvd.product.ledger import LedgerEntry
 from stvd.product.product import Product
+from stvd.product.quarantine import Quarantined
 from stvd.product.reader import open_product
 from stvd.product.spec import ProductSpec
 from stvd.product.storage import StorageOptions
@@ -47,6 +48,7 @@ __all__ = [
     "ProductMismatch",
     "ProductNotFound",
     "ProductSpec",
+    "Quarantined",
     "StorageOptions",
     "StorageRefused",
     "StorageUnavailable",

@@ -20,6 +20,7 @@ from stvd.product.checksums import content_digest, stored_checksums
 from stvd.product.claim import Claim
 from stvd.product.creation import create
 from stvd.product.errors import (
+    Busy,
     DamagedProduct,
     NotPublished,
     ProductError,
@@ -239,7 +240,7 @@ class Product:
                 message = f"reserve frames to {frames.stop} of {self.spec.name}"
                 snapshot = commit(repo, session, b, message, {"token": uuid.uuid4().hex})
                 if not move_main(repo, head, snapshot):
-                    raise ProductError(
+                    raise Busy(
                         f"The frames to {frames.stop} of {self.uri} were not reserved: another "
                         "writer was faster. Try again."
                     )

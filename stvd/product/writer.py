@@ -140,6 +140,42 @@ class PartitionWriter:
             f"faster {ATTEMPTS} times in a row. Run it again with fewer writers."
         )
 
+    def set_aside(self, branch: str, provenance: Mapping[str, Any]) -> str:
+        """Commit the partition on a lasting branch, where no reader looks; its snapshot.
+
+        Parameters
+        ----------
+        branch : its name; what was on it before is let go of
+
+        Raises
+        ------
+        IncompletePartition, DamagedProduct
+            As `commit`.
+        """
+        self._assert_complete()
+        record = _json(provenance)
+        entry = self._entry(record)
+        return self._target.location.patiently(
+            lambda: self._set_aside(branch, entry, record),
+            nbytes=2 * self._samples.nbytes,
+            answers=5,
+        )
+
+    def _set_aside(self, branch: str, entry: LedgerEntry, record: dict[str, Any]) -> str:
+        location = self._target.location
+        repo = location.open()
+        base = repo.lookup_branch(MAIN)
+        name = f"{entry.partition}.{uuid.uuid4().hex[:8]}"
+        with temporary_branch(repo, location, name, base) as temporary:
+            draft = Draft(self._target, repo, temporary, entry, record)
+            snapshot = draft.stage(base, self._samples)
+            with location.lock(branch):
+                if branch in repo.list_branches():
+                    repo.reset_branch(branch, snapshot)
+                else:
+                    repo.create_branch(branch, snapshot)
+        return snapshot
+
     def close(self) -> None:
         """Let go of the samples. Without a commit nothing was changed."""
         self._samples.close()

@@ -9,7 +9,7 @@ from flows.cli import app
 
 COMMANDS = (
     *("demo", "stack", "simulate", "train", "downscale"),
-    *("backfill", "nightly", "diagnose", "products", "info"),
+    *("backfill", "nightly", "diagnose", "products", "quarantine", "info"),
 )
 runner = CliRunner()
 

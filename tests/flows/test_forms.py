@@ -45,3 +45,21 @@ def test_wrong_parameters_are_refused_before_anything_runs() -> None:
         backfill.validate_parameters({"members": 0})
     with pytest.raises(ParameterTypeError, match="solver"):
         backfill.validate_parameters({"solver": "euler"})
+
+
+@pytest.mark.parametrize(
+    ("start", "taken"),
+    [
+        ("2001-02-03", True),
+        ("2001-02-30", True),
+        ("2001", True),
+        ("03.02.2001", False),
+        ("soon", False),
+    ],
+)
+def test_the_server_takes_dates_of_any_calendar_and_nothing_else(start: str, taken: bool) -> None:
+    from prefect.utilities.callables import parameter_schema
+    from prefect.utilities.schema_tools.validation import validate
+
+    schema = parameter_schema(backfill).model_dump_for_openapi()
+    assert (validate({"start": start}, schema) == []) is taken

@@ -126,6 +126,66 @@ def test_nothing_new_is_a_clean_night(made: Any, record: Path, tiny_checkpoint: 
     assert str(summary) == "2 already there"
 
 
+def test_a_night_reports_a_source_that_was_rewritten_and_replaces_nothing(
+    made: Any, record: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    from flows.nightly import nightly
+    from stvd.product import Product
+
+    with xr.open_dataset(record, decode_times=False) as whole:
+        rewritten = whole.load()
+    rewritten["pr_coarse"][15, 1, 2] *= 1.01  # frame 15 lies in the second of two partitions
+    rewritten.to_netcdf(tmp_path / record.name)
+    summary = nightly(
+        source=str(tmp_path / record.name),
+        product=made.product,
+        checkpoint=str(tiny_checkpoint),
+        members=2,
+        recheck=1,
+        open_end=True,
+    )
+    assert str(summary) == "1 already there, 1 stale"
+    assert summary.stale == tuple(Product.open(made.product).ledger())[1:]
+    assert Product.open(made.product).snapshot == made.snapshot
+
+
+def test_a_late_record_is_told_and_nothing_is_lost(
+    made: Any, record: Path, tiny_checkpoint: Path
+) -> None:
+    from flows.nightly import nightly
+    from stvd.product import Product
+    from tasks.arrival import InputMissing
+
+    with pytest.raises(InputMissing, match=r"ends at 2000-07-07T12:00, .* days before"):
+        nightly(
+            source=str(record),
+            product=made.product,
+            checkpoint=str(tiny_checkpoint),
+            members=2,
+            lag_days=1,
+        )
+    assert Product.open(made.product).snapshot == made.snapshot
+
+
+def test_a_record_that_became_shorter_is_told_and_the_product_keeps_its_extent(
+    made: Any, record: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    from flows.nightly import nightly
+    from stvd.product import open_product
+    from tasks.arrival import InputMissing
+
+    with xr.open_dataset(record, decode_times=False) as whole:
+        whole.isel(time=slice(0, 12)).to_netcdf(tmp_path / record.name)
+    with pytest.raises(InputMissing, match=r"reaches to 2000-07-07T12:00:00 \(1 of its partitions"):
+        nightly(
+            source=str(tmp_path / record.name),
+            product=made.product,
+            checkpoint=str(tiny_checkpoint),
+            members=2,
+        )
+    assert open_product(made.product).sizes["time"] == 20
+
+
 def test_other_numbers_where_some_stand_are_an_error(
     made: Any, record: Path, tiny_checkpoint: Path
 ) -> None:

@@ -41,5 +41,19 @@ def test_the_error_names_each_failure_and_the_remedy() -> None:
     assert "same command again" in text
 
 
+def test_a_failure_is_shown_with_the_command_that_runs_it_again(monkeypatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(
+        "tasks.planning.create_markdown_artifact", lambda text, **_: shown.append(text)
+    )
+    plan = [planned(1, "run"), planned(2, "run"), planned(3, "stale")]
+    first, second = (item.partition.id for item in plan[:2])
+    done = {first: None, second: "no | such file"}
+    summary = summarise.fn(Production, plan, done, {second: "stvd downscale again"})
+    assert f"| `{second}` | no \\| such file | `stvd downscale again` |" in shown[0]
+    assert "| `000030-000040_m000-002` | because |" in shown[0]
+    assert "  again: stvd downscale again" in str(PartitionsFailed(summary))
+
+
 def test_keys_of_artifacts_are_what_prefect_takes() -> None:
     assert artifact_key("plan", Production) == "plan-rain-v1"
