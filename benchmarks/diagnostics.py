@@ -125,16 +125,18 @@ def cluster(store: Path, days: int, workers: int) -> None:
     ):
         client.wait_for_workers(workers)
         client.run(lambda: import_module("stvd.diagnostics.report"))
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), sum(client.run(time.process_time).values())
         list(client.gather(client.map(lambda n: _keep(store, days, n, 1), numbers, pure=False)))
         counted = time.perf_counter() - began
+        busy = sum(client.run(time.process_time).values()) - busy
         peaks = client.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     kept = [xr.open_dataset(store / f"states_{k}.nc", decode_coords="all") for k in numbers]
     area = opened(store, days)["areacella"].compute()
     made = _whole(tables_of_states(kept, area, threads=workers))
     total = time.perf_counter() - began
     made.to_netcdf(store / "cluster.nc")
-    print(f"{workers} workers counted in {counted:.2f} s, the largest in {max(peaks.values()) / GB:.2f} GB; "
+    print(f"{workers} workers counted in {counted:.2f} s, processor {busy:.2f} s, the largest in "
+          f"{max(peaks.values()) / GB:.2f} GB; "
           f"tables of their states in {total - counted:.2f} s")  # fmt: skip
 
 

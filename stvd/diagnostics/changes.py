@@ -78,7 +78,8 @@ def changes(annual: xr.Dataset, area: xr.DataArray, baseline: Baseline) -> xr.Da
         found[f"{name}_change_area"] = mean.assign_attrs(
             made["change"].attrs, long_name=f"area mean of the {made['change'].attrs['long_name']}"
         )
-    return xr.Dataset(found, attrs={"reference": str(baseline)})
+    first, last = years_of(later)[[0, -1]]
+    return xr.Dataset(found, attrs={"reference": str(baseline), "years": f"{first}-{last}"})
 
 
 def _members(field: xr.DataArray) -> list[int]:

@@ -35,7 +35,7 @@ def climate_figures(
         | _trends(tables.get("trends"), tables.get("annual"), name, grid)
         | _changes(tables.get("change"), name, grid)
         | _exceedance(tables.get("exceedance"), name)
-        | _return_periods(tables.get("return_periods"), name, grid)
+        | _return_periods(tables.get("return_periods"), tables.get("annual"), name, grid)
         | _return_levels(tables.get("return_levels"), tables.get("annual"), name, grid)
     )
 
@@ -125,11 +125,12 @@ def _changes(table: xr.Dataset | None, name: str, grid: xr.Dataset | None) -> di
             continue
         agreement = table.get(f"{quantity}_agreement")
         said = str(mean.attrs["long_name"])
+        over = f"{table.attrs['years']} against {table.attrs['reference']}"
         found[f"change_{quantity}"] = maps.signed_map(
             {"ensemble mean": mean}, said, "%",
             doubtful=None if agreement is None else {"ensemble mean": agreement < AGREED},
             doubt=f"fewer than {AGREED:.0%} of the members agree",
-            grid=grid, title=f"{said.capitalize()} · {name} · against {table.attrs['reference']}",
+            grid=grid, title=f"{said.capitalize()} · {name} · {over}",
         )  # fmt: skip
     return found
 
@@ -163,12 +164,13 @@ def _dates(table: xr.Dataset) -> str:
 
 
 def _return_periods(
-    table: xr.Dataset | None, name: str, grid: xr.Dataset | None
+    table: xr.Dataset | None, annual: xr.Dataset | None, name: str, grid: xr.Dataset | None
 ) -> dict[str, Figure]:
     """How rare a given event is, cell by cell."""
     if table is None or not bool(table["return_period"].notnull().any()):
         return {}
-    title = f"Return period of {table.attrs['event']} · {name}"
+    years = "" if annual is None else f" · {_years_text(annual)}"
+    title = f"Return period of {table.attrs['event']} · {name}{years}"
     return {"return_period": maps.rarity_map(table["return_period"], grid=grid, title=title)}
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from stvd.diagnostics.colours import FAINT, INK, units_text
 from stvd.diagnostics.plots import COLOURS, line_of, plain
@@ -147,3 +147,4 @@ def _rows(axes: Axes, names: Sequence[str], bounds: np.ndarray, colour: str) -> 
     axes.plot(value, place, "o", color=colour, markersize=5)
     axes.set_yticks(place, names, fontsize=8.5)
     axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
