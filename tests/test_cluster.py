@@ -126,7 +126,7 @@ def test_what_is_given_up_is_not_published_and_not_sampled_to_its_end(
         assert dict(used.each(work, [partition.id])) == {partition.id: "stopped"}
         with pytest.raises(Stopped, match="was not begun"):
             cluster.produce(long, partition)
-        deadline = time.monotonic() + 30  # the whole would take minutes
+        deadline = time.monotonic() + 60  # the whole would take minutes
         while any(used._client.run(lambda dask_worker: len(dask_worker.state.executing)).values()):
             assert time.monotonic() < deadline, "the worker goes on"
             time.sleep(0.2)
