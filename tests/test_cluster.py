@@ -136,9 +136,12 @@ def test_what_is_given_up_is_not_published_and_not_sampled_to_its_end(
 def test_errors_of_a_worker_are_those_of_this_process(
     tmp_path, source, checkpoint, undisturbed, workers
 ):
+    partition = undisturbed.plan()[0].partition
+
     def ask(**changes) -> None:
         how = production(Path(undisturbed.product), source, checkpoint, **changes)
-        spread(how, workers.scheduler_address)
+        with connected(workers.scheduler_address):
+            cluster.produce(how, partition)
 
     with pytest.raises(FingerprintConflict, match=r"seed is .* there and .* now"):
         ask(steps=4, seed=1)
