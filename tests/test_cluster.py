@@ -126,7 +126,7 @@ def test_what_is_given_up_is_not_published_and_not_sampled_to_its_end(
         assert dict(used.each(work, [partition.id])) == {partition.id: "stopped"}
         with pytest.raises(Stopped, match="was not begun"):
             cluster.produce(long, partition)
-        deadline = time.monotonic() + 30  # the whole would take minutes
+        deadline = time.monotonic() + 60  # the whole would take minutes
         while any(used._client.run(lambda dask_worker: len(dask_worker.state.executing)).values()):
             assert time.monotonic() < deadline, "the worker goes on"
             time.sleep(0.2)
@@ -136,9 +136,12 @@ def test_what_is_given_up_is_not_published_and_not_sampled_to_its_end(
 def test_errors_of_a_worker_are_those_of_this_process(
     tmp_path, source, checkpoint, undisturbed, workers
 ):
+    partition = undisturbed.plan()[0].partition
+
     def ask(**changes) -> None:
         how = production(Path(undisturbed.product), source, checkpoint, **changes)
-        spread(how, workers.scheduler_address)
+        with connected(workers.scheduler_address):
+            cluster.produce(how, partition)
 
     with pytest.raises(FingerprintConflict, match=r"seed is .* there and .* now"):
         ask(steps=4, seed=1)

@@ -52,7 +52,7 @@ def texts(flow_run_id: Any, expected: str) -> str:
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
     of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     with get_client(sync_client=True) as client:
         while expected not in (log := "\n".join(r.message for r in client.read_logs(of_run))):
             assert time.monotonic() < deadline, log
