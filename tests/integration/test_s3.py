@@ -25,6 +25,7 @@ from stvd.product import (
     StorageUnavailable,
     open_product,
 )
+from stvd.product.quarantine import FINDINGS, branch_of, quarantined, release
 from stvd.published_tables import open_diagnostics
 from stvd.report import report_on
 
@@ -72,6 +73,30 @@ def test_a_lost_reply_is_no_lost_work(what: str, proxy: FaultProxy, product: Pro
     ]
     assert len(written) == len(set(written)) + (what == "chunks")  # 8 shards, each once
     assert product.ledger()[cell(0).id].snapshot == reference.snapshot
+    assert_holds(product, 0)
+
+
+@pytest.mark.parametrize("kind", ["slow down", "lose reply"])
+def test_samples_are_kept_in_quarantine_and_released(
+    kind: Kind, proxy: FaultProxy, product: Product
+) -> None:
+    options = storage(proxy.url)
+    partition = cell(0)
+    branch = branch_of(partition, FINGERPRINT)
+    with (
+        proxy.fault(kind, f"PUT .*{branch}", times=1) as fault,
+        product.write(partition, FINGERPRINT) as writer,
+    ):
+        writer.put(partition.frames, partition.members, samples(partition.frames, range(2)))
+        writer.set_aside(branch, {FINDINGS: ["too much rain"]})
+    assert fault.met == 1
+    assert product._location.open().list_branches() == {"main", branch}
+    assert product.ledger() == {}
+    with proxy.fault("slow down", "GET .*refs", times=2):
+        (held,) = quarantined(product.uri, storage=options).values()
+    assert held.findings == ("too much rain",)
+    with proxy.fault(kind, f"DELETE .*{branch}", times=1):
+        release(product.uri, branch, storage=options)
     assert_holds(product, 0)
 
 
