@@ -89,6 +89,8 @@ class Cluster:
         self._topic = f"stvd-{client.id}"
         self._threads = torch.get_num_threads()
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._has_turn = threading.local()
         self._stopped = False
         self._asked: dict[str, tuple[Future, SimpleQueue[Message | None]]] = {}
 
@@ -127,7 +129,8 @@ class Cluster:
         Parameters
         ----------
         work : called in a thread of its own, in the context of the caller; what it asks of `produce`
-            is done by a worker
+            is done by a worker. All else that it does is done by one thread at a time, as the libraries
+            of NetCDF and of figures may not be used by several
         opens : whether the next one may begin, asked before each; called with whether it may wait.
             If it may and the answer is no, no more are begun
         """
@@ -138,7 +141,8 @@ class Cluster:
                 lanes = min(len(self._workers()) + 1, MOST)
                 while waiting and len(running) < lanes and opens(not running):
                     partition = waiting.pop(0)
-                    running[pool.submit(copy_context().run, work, partition)] = partition
+                    context = copy_context()
+                    running[pool.submit(context.run, self._in_turn, work, partition)] = partition
                 if not running:
                     return
                 done, _ = futures.wait(running, LOOK_SECONDS, futures.FIRST_COMPLETED)
@@ -148,6 +152,23 @@ class Cluster:
             if running:
                 self.stop()
             pool.shutdown()
+
+    def _in_turn(self, work: Callable[[str], T], partition: str) -> T:
+        with self._turn:
+            self._has_turn.now = True
+            return work(partition)
+
+    @contextmanager
+    def _others_first(self) -> Iterator[None]:
+        """Let other threads go on while this one waits for a worker."""
+        mine = getattr(self._has_turn, "now", False)
+        if mine:
+            self._turn.release()
+        try:
+            yield
+        finally:
+            if mine:
+                self._turn.acquire()
 
     def produce(
         self,
@@ -180,8 +201,9 @@ class Cluster:
         key = f"stvd-{partition.id}-{uuid.uuid4().hex}"
         future, messages = self._ask(key, asked)
         try:
-            self._follow(partition.id, messages, progress)
-            outcome: Outcome = future.result()
+            with self._others_first():
+                self._follow(partition.id, messages, progress)
+                outcome: Outcome = future.result()
             return outcome
         except CancelledError as error:
             if self._stopped:
