@@ -8,6 +8,7 @@ catalog is a catalog of its own record (`stvd.layout`).
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ from stvd.adapter import adapt
 from stvd.allowlist import Document, Strict, read_catalog
 from stvd.contract import CatalogError, Role, time_axis, variables, violations
 from stvd.lattice import IndexRange, Period, TimeAxis
+from stvd.netcdf_lock import NETCDF
 from stvd.reading import DamagedSource, checked, explained
 
 SCHEMES = {"file": None, "https": None, "s3": "s3fs", "gs": "gcsfs"}
@@ -155,6 +157,9 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
         options["open_local"] = True
     if kind != "Zarr":
         options["engine"] = ENGINES[kind]
+    alone: AbstractContextManager[Any] = nullcontext()
+    if options.get("engine") == "netcdf4":
+        options["lock"] = alone = NETCDF
     entry = document.entry(name)
     if kind == "GRIB2":  # no index files beside the data
         given = entry.kwargs.backend_kwargs
@@ -179,7 +184,9 @@ def _read(document: Document, name: str, root: str) -> xr.Dataset:
                         path=entry.kwargs.group or data.root or "",
                         storage_options=storage or None,
                     )
-                parts.append(checked(reader.read(**options, chunks=None), url, chunks, store))
+                with alone:
+                    opened = reader.read(**options, chunks=None)
+                parts.append(checked(opened, url, chunks, store))
             return _combined(parts, entry.kwargs.concat_dim)
     except DamagedSource:
         raise

@@ -20,6 +20,7 @@ from zarr.codecs import ZstdCodec
 from stvd.contract import QUANTITIES, CatalogError, quantity
 from stvd.coverage import VALID, valid_region
 from stvd.lattice import as_cftime
+from stvd.netcdf_lock import NETCDF
 from stvd.stamps import Stamp
 
 LARGEST_REGION = 384  # fine cells along each axis, where a record has gaps in its coverage
@@ -57,10 +58,11 @@ def _catalog_of(path: str, factor: int, whole: bool, modified: int) -> dict[str,
     where = PurePosixPath(path)
     zarr = where.suffix == ".zarr"
     try:
-        engine: dict[str, Any] = {"engine": "netcdf4"}
+        engine: dict[str, Any] = {"engine": "netcdf4", "lock": NETCDF}
         if zarr:
             engine = {"engine": "zarr", "consolidated": False}
-        file = xr.open_dataset(path, decode_times=False, chunks={}, **engine)
+        with NETCDF:
+            file = xr.open_dataset(path, decode_times=False, chunks={}, **engine)
     except (OSError, ValueError) as error:
         raise CatalogError(
             f"{path} cannot be read as a data file: {error}. "
