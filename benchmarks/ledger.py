@@ -87,7 +87,7 @@ def fill(product: Product, count: int) -> None:
     rng = np.random.default_rng(0)
     texts = np.full((count, len(MEMBERS)), "", dtype=np.dtypes.StringDType())
     texts[:, 0] = [entry(n, rng).model_dump_json(exclude_defaults=True) for n in range(count)]
-    root["ledger/records"][:] = texts
+    root["ledger/records"][:count] = texts
     root["qc_flag"][:, : CELL * count] = 0
     session.commit("fill")
 

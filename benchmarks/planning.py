@@ -1,12 +1,14 @@
 """Cost of planning many partitions, and of orchestrating each, with a stub in place of the model.
 
     python benchmarks/planning.py plan [partitions]
+    python benchmarks/planning.py dry-run [partitions]
     python benchmarks/planning.py overhead [partitions]
 
-`plan` has half of the partitions published and plans them all, without a server.  `overhead` runs a
-backfill in this process against the Prefect server and the MLflow server of the environment (without
-them Prefect starts one and MLflow writes SQLite), and once more without either; it extrapolates what
-orchestration takes of partitions of a minute each.
+`plan` has half of the partitions published and plans them all, without a server; `dry-run` does so as
+an operator does, in a flow. `overhead` runs a backfill in this process, and once more without Prefect
+and MLflow; it extrapolates what orchestration takes of partitions of a minute each. Without servers in
+the environment Prefect starts one and MLflow writes SQLite. Processor time includes that of the server
+that was started; on a machine that others use it says more than the clock does.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import xarray as xr
 from ledger import CELL, MEMBERS, fill
 
-import flows  # noqa: F401  says to Prefect where its home is
 import stvd.generate
+from flows.backfill import backfill
 from stvd.checkpoint import Checkpoint, GridContract
 from stvd.conditioning import Channels, Standard
 from stvd.downscale import Block
@@ -78,11 +81,16 @@ def production(folder: Path, partitions: int) -> Production:
     )
 
 
-def planning(folder: Path, partitions: int) -> dict[str, float]:
-    """Seconds and bytes of planning and costing, with half of the partitions published."""
+def half_published(folder: Path, partitions: int) -> Production:
     how = production(folder, partitions)
     how.prepare(how.plan())
     fill(Product.open(how.product), partitions // 2)
+    return how
+
+
+def planning(folder: Path, partitions: int) -> dict[str, float]:
+    """Seconds and bytes of planning and costing, with half of the partitions published."""
+    how = half_published(folder, partitions)
     start = time.perf_counter()
     again = how.model_copy(update={"source": Source.find(how.source.catalog, Path())})
     planned = again.plan()
@@ -90,8 +98,29 @@ def planning(folder: Path, partitions: int) -> dict[str, float]:
     seconds = time.perf_counter() - start
     assert len(planned) == partitions
     assert estimate.partitions == partitions - partitions // 2
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"partitions": partitions, "seconds": seconds, "peak_bytes": peak}
+    return {"partitions": partitions, "seconds": seconds, "peak_bytes": peak_bytes()}
+
+
+def dry_run(folder: Path, partitions: int) -> dict[str, float]:
+    """The same, as a flow with its artifacts."""
+    how = half_published(folder, partitions)
+    asked = options(how)
+    backfill(**asked, dry_run=True, end=how.axis.period(range(CELL)).end)  # starts the server
+    start = time.perf_counter()
+    summary = backfill(**asked, dry_run=True)
+    seconds = time.perf_counter() - start
+    assert len(summary.planned) == partitions - partitions // 2
+    return {"partitions": partitions, "seconds": seconds, "peak_bytes": peak_bytes()}
+
+
+def options(how: Production) -> dict[str, Any]:
+    """The parameters of a backfill of a production."""
+    shared = ("product", "checkpoint", "members", "windows", "cell_frames")
+    return {name: getattr(how, name) for name in shared} | {"source": how.source.catalog}
+
+
+def peak_bytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def stub(
@@ -109,8 +138,6 @@ def stub(
 
 def overhead(folder: Path, partitions: int) -> dict[str, float]:
     """Seconds a partition costs with and without Prefect and MLflow, the model taking none."""
-    from flows.backfill import backfill
-
     stvd.generate.downscale = stub  # type: ignore[assignment]
     how = production(folder, partitions)
 
@@ -121,45 +148,44 @@ def overhead(folder: Path, partitions: int) -> dict[str, float]:
 
     def orchestrated(count: int) -> None:
         end = how.axis.period(range(CELL * count)).end
-        done = backfill(
-            source=how.source.catalog,
-            product=str(folder / f"orchestrated{count}"),
-            checkpoint=how.checkpoint,
-            members=how.members,
-            windows="independent",
-            cell_frames=CELL,
-            end=end,
-        )
+        done = backfill(**options(how) | {"product": str(folder / f"orchestrated{count}")}, end=end)
         assert len(done.published) == count
 
     bare, whole = slope(alone, partitions), slope(orchestrated, partitions)
-    cost = whole - bare
-    return {
-        "partitions": partitions,
-        "seconds_alone": bare,
-        "seconds_orchestrated": whole,
-        "share_of_a_minute": cost / (MINUTE + bare + cost),
-    }
+    found = {"partitions": float(partitions)}
+    for i, clock in enumerate(("clock", "processor")):
+        cost = whole[i] - bare[i]
+        found |= {f"{clock}_seconds_alone": bare[i], f"{clock}_seconds_orchestrated": whole[i]}
+        found[f"{clock}_share_of_a_minute"] = cost / (MINUTE + cost)
+    return found
 
 
-def slope(run: Callable[[int], None], partitions: int) -> float:
-    """Seconds that each partition beyond the first few adds."""
+def slope(run: Callable[[int], None], partitions: int) -> tuple[float, float]:
+    """Seconds, of the clock and of the processor, that each partition beyond the first few adds."""
     taken = []
     for count in (FIRST, partitions):
-        start = time.perf_counter()
+        start = np.array([time.perf_counter(), processor_seconds()])
         run(count)
-        taken.append(time.perf_counter() - start)
-    return (taken[1] - taken[0]) / (partitions - FIRST)
+        taken.append(np.array([time.perf_counter(), processor_seconds()]) - start)
+    clock, processor = (taken[1] - taken[0]) / (partitions - FIRST)
+    return float(clock), float(processor)
+
+
+def processor_seconds() -> float:
+    """Of this process and those that it started and that still run, such as a server."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return float(sum(t.user + t.system for t in times))
 
 
 def main(what: str, partitions: int) -> None:
-    measure = {"plan": planning, "overhead": overhead}[what]
+    measure = {"plan": planning, "dry-run": dry_run, "overhead": overhead}[what]
     with tempfile.TemporaryDirectory() as folder:
         for name, value in measure(Path(folder), partitions).items():
-            print(f"{name:<24} {value:14.6g}")
+            print(f"{name:<32} {value:14.6g}")
 
 
 if __name__ == "__main__":
-    default = {"plan": 10_000, "overhead": 30}
+    default = {"plan": 10_000, "dry-run": 10_000, "overhead": 30}
     chosen = sys.argv[1] if len(sys.argv) > 1 else "plan"
     main(chosen, int(sys.argv[2]) if len(sys.argv) > 2 else default[chosen])

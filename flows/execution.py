@@ -22,6 +22,7 @@ from stvd.partition import Planned
 from stvd.production import Production
 from tasks.planning import PartitionsFailed, Summary, prepare, summarise
 from tasks.progress import reporting
+from tasks.retry import patiently
 
 log = logging.getLogger("stvd.execution")
 
@@ -126,13 +127,15 @@ def _on_workers(
 
 def _submit(production: Production, partition: str, replace: bool, asker: Asker) -> FlowRun:
     """One flow run of the deployment; asked for twice in one attempt, it is the same."""
-    made = run_deployment(
-        DEPLOYMENTS[asker],
-        parameters=parameters(production, partition, replace),
-        flow_run_name=f"{production.source.name} {partition}",
-        idempotency_key=f"{flow_run.id}-{flow_run.run_count}-{partition}",
-        tags=[production.name, asker],
-        timeout=0,
+    made = patiently(
+        lambda: run_deployment(
+            DEPLOYMENTS[asker],
+            parameters=parameters(production, partition, replace),
+            flow_run_name=f"{production.source.name} {partition}",
+            idempotency_key=f"{flow_run.id}-{flow_run.run_count}-{partition}",
+            tags=[production.name, asker],
+            timeout=0,
+        )
     )
     return cast(FlowRun, made)
 

@@ -20,6 +20,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run
 
+from tasks.retry import patiently
+
 Asker = Literal["nightly", "backfill"]
 """Who asks for partitions, the first before the second; also the tag of their flow runs."""
 
@@ -71,4 +73,5 @@ class Gate:
 def gate(asker: Asker) -> Iterator[Gate]:
     """The gate for the partitions of a run."""
     with get_client(sync_client=True) as client:
+        patiently(client.hello)  # from now on the client waits by itself for a server that is gone
         yield Gate(client, asker)

@@ -178,6 +178,7 @@ class Settings(BaseSettings):
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "PREFECT_LOGGING_EXTRA_LOGGERS": "stvd",
+            "PREFECT_CLIENT_MAX_RETRIES": "6",  # 2, 4, 8 … s: two minutes without a server
             "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
             "DO_NOT_TRACK": "1",
             "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin waste 6 times their work on a busy CPU

@@ -129,7 +129,7 @@ def prepare(production: Production, planned: list[Planned]) -> None:
     production.prepare(planned)
 
 
-@task(name="summarise")
+@task(name="summarise", **PATIENTLY)
 def summarise(
     production: Production,
     planned: list[Planned],

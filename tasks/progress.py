@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 from rich.console import Console
@@ -95,18 +96,25 @@ def _artifact(title: str) -> Iterator[Report]:
     if FlowRunContext.get() is None and TaskRunContext.get() is None:
         yield lambda done, total: None
         return
-    artifact = cast(UUID, create_progress_artifact(progress=0.0, description=title))
     start = time.monotonic()
     due = _Every(ARTIFACT_SECONDS)
+    artifact: UUID | None = None
 
     def report(done: int, total: int) -> None:
-        if due() or done == total:
-            update_progress_artifact(
-                artifact,
-                progress=100 * done / max(total, 1),
-                description=f"{title}: {done} of {total}{_expected(start, done, total)}",
-            )
+        nonlocal artifact
+        if not (due() or done == total):
+            return
+        progress = 100 * done / max(total, 1)
+        text = f"{title}: {done} of {total}{_expected(start, done, total)}" if total else title
+        try:
+            if artifact is None:
+                artifact = cast(UUID, create_progress_artifact(progress, description=text))
+            else:
+                update_progress_artifact(artifact, progress=progress, description=text)
+        except httpx.HTTPError as error:  # the work goes on, whoever looks
+            log.warning("%s: progress is not shown: %s", title, error)
 
+    report(0, 0)
     yield report
 
 

@@ -1,8 +1,11 @@
 """Progress in a log: plain lines, few of them."""
 
 import logging
+import socket
+from types import SimpleNamespace
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks import progress
 
@@ -29,3 +32,18 @@ def test_two_bars_share_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         tasks = {t.description: t.completed for t in progress._bars.tasks}
     assert tasks == {"partitions": 1, "windows": 1}
     assert progress._bars.task_ids == []
+
+
+def test_work_goes_on_where_its_progress_cannot_be_shown(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing listens at the address of the server."""
+    monkeypatch.setattr(progress, "FlowRunContext", SimpleNamespace(get=object))
+    monkeypatch.setattr(progress, "ARTIFACT_SECONDS", 0.0)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}/api"
+    with temporary_settings({PREFECT_API_URL: url}), progress._artifact("sampling") as report:
+        report(1, 2)
+        report(2, 2)
+    assert [r.message for r in caplog.records if "progress is not shown" in r.message]

@@ -1,15 +1,24 @@
 """Which failures are worth another try."""
 
 import errno
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx
 import pytest
 from icechunk import IcechunkError
 from prefect.states import Completed, Failed
 
 from stvd.contract import CatalogError
-from stvd.product import FingerprintConflict, StorageRefused, StorageUnavailable
+from stvd.product import Busy, FingerprintConflict, StorageRefused, StorageUnavailable
 from stvd.quality import QualityError
-from tasks.retry import is_transient, worth_retrying
+from tasks.retry import is_transient, patiently, worth_retrying
+
+
+def answered(status: int) -> httpx.HTTPStatusError:
+    request = httpx.Request("POST", "http://prefect/api/flow_runs")
+    return httpx.HTTPStatusError("no", request=request, response=httpx.Response(status))
 
 
 @pytest.mark.parametrize(
@@ -20,6 +29,9 @@ from tasks.retry import is_transient, worth_retrying
         OSError(errno.EIO, "input/output error"),
         IcechunkError("503 slow down"),
         StorageUnavailable("no answer"),
+        Busy("another writer was faster"),
+        httpx.ConnectError("refused"),
+        answered(503),
     ],
     ids=repr,
 )
@@ -40,6 +52,7 @@ def test_storage_and_network_come_back(error: Exception) -> None:
         StorageRefused("no such bucket"),
         OSError(errno.ENOSPC, "no space left on device"),
         MemoryError(),
+        answered(404),
     ],
     ids=repr,
 )
@@ -51,3 +64,44 @@ def test_prefect_asks_with_the_failed_state() -> None:
     assert worth_retrying(None, None, Failed(data=ConnectionResetError()))
     assert not worth_retrying(None, None, Failed(data=ValueError("no")))
     assert not worth_retrying(None, None, Completed(data=1))
+
+
+def test_a_call_waits_for_a_server_that_comes_back() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    refused = threading.Event()
+
+    def call() -> int:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}", timeout=30).status_code
+        except httpx.ConnectError:
+            refused.set()
+            raise
+
+    class Teapot(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(418)
+            self.end_headers()
+
+    def come_back() -> None:
+        refused.wait()
+        with HTTPServer(("127.0.0.1", port), Teapot) as server:
+            server.handle_request()
+
+    thread = threading.Thread(target=come_back)
+    thread.start()
+    assert patiently(call) == 418
+    thread.join()
+
+
+def test_what_does_not_mend_itself_is_not_waited_for() -> None:
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise ValueError("members 0")
+
+    with pytest.raises(ValueError, match="members 0"):
+        patiently(call)
+    assert len(calls) == 1
