@@ -109,9 +109,11 @@ def prepared(preparing: subprocess.Popen[str]) -> None:
 
 @pytest.fixture
 def tab(request: pytest.FixtureRequest) -> Iterator[browser.Tab]:
+    failed = request.session.testsfailed
     with browser.open_tab() as tab:
         yield tab
-        tab.picture(f"end_of_{request.node.name}")
+        if request.session.testsfailed > failed:
+            tab.picture(f"failed_{request.node.name}")
         assert tab.refused <= ASKED_IN_VAIN
 
 
@@ -125,6 +127,7 @@ def backfilled(stack: StackState, prepared: None) -> str:
         tab.picture("prefect_form")
         tab.fill(checkpoint="models:/stvd-gcm@champion", steps="2", cell_frames="8")
         tab.submit()
+        tab.see(f"{SOURCE} from 2000-07-06 to 2000-07-08")
         tab.see("Running", exact=True)
         tab.picture("prefect_running")
         tab.see("Completed", exact=True)
@@ -166,7 +169,9 @@ def test_the_form_refuses_and_names_what_is_wrong(
     assert members.evaluate("box => box.validationMessage").endswith("equal to 1.")
     tab.fill(members="2", start="6 July")
     send.click()
-    tab.see("does not match")
+    tab.see("'6 July' is not valid")
+    tab.field("start").scroll_into_view_if_needed()
+    tab.picture("prefect_wrong_date")
     assert tab.page.url.split("?")[0].endswith("/run"), "nothing was started"
 
 
@@ -177,6 +182,7 @@ def test_a_span_that_ends_before_it_starts_fails_at_once(
     tab.fill(source=SOURCE, start="2000-07-08", end="2000-07-06")
     tab.submit()
     tab.see("Failed", exact=True)
+    tab.page.get_by_role("tab", name="Details").click()
     tab.see("period ends before it starts: start 2000-07-08, end 2000-07-06")
     tab.picture("prefect_refused")
 
@@ -188,6 +194,7 @@ def test_a_source_that_no_catalog_has_fails_at_once(
     tab.fill(source="nowhere")
     tab.submit()
     tab.see("Failed", exact=True)
+    tab.page.get_by_role("tab", name="Details").click()
     tab.see("no catalog has a source 'nowhere'")
 
 
