@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
-EXTRAS ?= dev,s3,store,servers,kubernetes
+EXTRAS ?= dev,s3,store,servers,kubernetes,dask-cluster
 SOURCE ?= gcm_demo
 ARGS   ?=
 BIN    := $(VENV)/bin

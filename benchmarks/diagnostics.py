@@ -24,9 +24,13 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+
+if TYPE_CHECKING:
+    from stvd.diagnostics.tables import Tables
 
 CELL = 240
 STEPS = 8
@@ -78,7 +82,8 @@ def tables(store: Path, days: int, threads: int) -> None:
     from stvd.diagnostics.tables import tables as make_tables
 
     ds = opened(store, days)
-    make_tables(ds["pr"], ds["areacella"].compute(), time_axis_of(ds), threads=threads)
+    made = make_tables(ds["pr"], ds["areacella"].compute(), time_axis_of(ds), threads=threads)
+    _whole(made).to_netcdf(store / "tables.nc")
 
 
 def states(store: Path, days: int, threads: int) -> None:
@@ -107,8 +112,43 @@ def _keep(store: Path, days: int, number: int, threads: int) -> None:
     found.to_netcdf(store / f"states_{number}.nc")
 
 
+def cluster(store: Path, days: int, workers: int) -> None:
+    """Count every partition as a task of a Dask cluster, and make the tables of what came back."""
+    from dask.distributed import Client, LocalCluster
+
+    from stvd.diagnostics.tables import tables_of_states
+
+    numbers = range(-(-days * STEPS // CELL))
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as local,
+        Client(local) as client,
+    ):
+        client.wait_for_workers(workers)
+        client.run(lambda: import_module("stvd.diagnostics.report"))
+        began, busy = time.perf_counter(), sum(client.run(time.process_time).values())
+        list(client.gather(client.map(lambda n: _keep(store, days, n, 1), numbers, pure=False)))
+        counted = time.perf_counter() - began
+        busy = sum(client.run(time.process_time).values()) - busy
+        peaks = client.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    kept = [xr.open_dataset(store / f"states_{k}.nc", decode_coords="all") for k in numbers]
+    area = opened(store, days)["areacella"].compute()
+    made = _whole(tables_of_states(kept, area, threads=workers))
+    total = time.perf_counter() - began
+    made.to_netcdf(store / "cluster.nc")
+    print(f"{workers} workers counted in {counted:.2f} s, processor {busy:.2f} s, the largest in "
+          f"{max(peaks.values()) / GB:.2f} GB; "
+          f"tables of their states in {total - counted:.2f} s")  # fmt: skip
+
+
+def _whole(made: Tables) -> xr.Dataset:
+    """The tables of years, complete or not."""
+    table = made.period_to_date if made.annual is None else made.annual
+    assert table is not None
+    return table
+
+
 PARTS: dict[str, Callable[[Path, int, int], None]] = {
-    "read": read, "tables": tables, "states": states, "update": update,
+    "read": read, "tables": tables, "states": states, "update": update, "cluster": cluster,
 }  # fmt: skip
 
 
@@ -130,12 +170,14 @@ def run(part: str, store: Path, days: int, threads: int) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, __file__, *arguments], check=True, capture_output=True, text=True
     )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    *more, last = done.stdout.splitlines()
+    found: dict[str, float] = json.loads(last)
     print(
         f"{part:<8} {found['clock']:8.2f} s  processor {found['processor']:8.2f} s  "
         f"peak {found['peak'] / GB:5.2f} GB",
         flush=True,
     )
+    print(*(f"         {line}" for line in more), sep="\n", end="\n" * bool(more))
     return found
 
 
@@ -146,6 +188,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=192, help="cells along y and x")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--states", action="store_true", help="also keep states and update them")
+    parser.add_argument("--workers", type=int, help="also on a Dask cluster of so many processes")
     parser.add_argument("--store", type=Path, help="where the product is made, or was")
     parser.add_argument("--child", choices=PARTS, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -169,6 +212,11 @@ def main() -> None:
         busy = min(took[0]["processor"], took[-1]["processor"])
         print(f"speed against reading and summing: {reading / took[1]['clock']:.2f} by the clock, "
               f"{busy / took[1]['processor']:.2f} by the processor")  # fmt: skip
+        if chosen.workers:
+            run("cluster", store, chosen.days, chosen.workers)
+            alike = [xr.load_dataset(store / f"{n}.nc") for n in ("tables", "cluster")]
+            xr.testing.assert_equal(*alike)
+            print("the tables of the cluster are those made in one process, bit for bit")
         if chosen.states:
             kept = [f.stat().st_size for f in store.glob("states_*.nc")]
             print(f"states of a partition: {max(kept) / GB:.3f} GB")

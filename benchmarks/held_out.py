@@ -21,7 +21,6 @@ from stvd.checkpoint import Checkpoint
 from stvd.engine import Engine
 from stvd.evaluation import evaluate, write
 from stvd.event_file import EventFile, read_event, read_source
-from stvd.piece_statistics import ScoreConfig
 from stvd.sampling import SamplerConfig
 from stvd.scores import compare, score, tabulate
 from stvd.source import Source
@@ -138,18 +137,12 @@ class Work:
 
 def write_statistics(statistics: Statistics, path: Path) -> None:
     """Keep summed statistics in a NetCDF file."""
-    about = {"config": statistics.config.model_dump_json(), "members": statistics.members}
-    statistics.sums.assign_attrs(about).to_netcdf(path, engine="netcdf4")
+    statistics.to_dataset().to_netcdf(path, engine="netcdf4")
 
 
 def read_statistics(path: Path) -> Statistics:
     """What `write_statistics` kept."""
-    with xr.open_dataset(path, engine="netcdf4") as file:
-        sums = file.load()
-    about = sums.attrs
-    sums.attrs = {}
-    config = ScoreConfig.model_validate_json(about["config"])
-    return Statistics(config, int(about["members"]), sums)
+    return Statistics.from_dataset(xr.load_dataset(path, engine="netcdf4"))
 
 
 def averaged(runs: Sequence[Statistics]) -> Statistics:

@@ -369,6 +369,12 @@ def evaluate(
     calls: Annotated[
         str | None, typer.Option(help="Also scores these numbers of calls, e.g. 2,4,8.")
     ] = None,
+    texture: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=2, help="Scaling exponent of fine rain to ask for. [default: the record's]"
+        ),
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="[default: STVD_DEVICE]")
     ] = None,
@@ -398,6 +404,7 @@ def evaluate(
             region=region,
             figures=figures,
             calls=[int(c) for c in calls.split(",")] if calls else (),
+            texture=texture,
             device=device,
             console=console,
         )

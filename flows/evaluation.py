@@ -34,6 +34,7 @@ def run(
     region: str | None,
     figures: Path | None,
     calls: Sequence[int],
+    texture: float | None,
     device: str | None,
     console: Console,
 ) -> None:
@@ -42,13 +43,15 @@ def run(
     folder, _ = locate_checkpoint(checkpoint, settings)
     model = Checkpoint.load(folder)
     event = open_event(data, frames, region, settings)
+    if texture is not None:
+        event.coarse.attrs["texture"] = texture
     if "stvd" in systems:
         require(model, event)
     share = float(event.valid.mean())
     console.print(
         f"Scoring {model.name} on {event.name}, {event.axis.period(event.frames)}: "
         f"{len(event.frames)} frames of {event.truth.sizes['y']} × {event.truth.sizes['x']} cells, "
-        f"{share:.0%} of them with data"
+        f"{share:.0%} of them with data, texture {event.texture:.2f}"
     )
     how, curve = SamplerConfig(**sampler), {}
     with reporting_each() as progress:

@@ -1,11 +1,12 @@
-"""Running the partitions of a plan: here one after another, or on workers in waves."""
+"""Running the partitions of a plan: here one after another, on workers in waves, or with Dask."""
 
 from __future__ import annotations
 
 import logging
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any, cast
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from prefect.states import Cancelled
 
 from flows.downscale import downscale
 from flows.gate import POLL_SECONDS, Asker, gate
+from flows.settings import Settings
+from stvd.cluster import connected
 from stvd.partition import Planned
 from stvd.production import Production
 from tasks.planning import PartitionsFailed, Summary, prepare, summarise
@@ -34,6 +37,8 @@ LANES = 10  # where a deployment has no limit
 Error = str | None
 Wanted = dict[str, bool]
 """Whether a partition is to be replaced, by its id."""
+Results = Generator[tuple[str, Error], None, None]
+"""Partitions as they end."""
 
 
 def run(production: Production, planned: list[Planned], *, asker: Asker, fan_out: bool) -> Summary:
@@ -45,15 +50,17 @@ def run(production: Production, planned: list[Planned], *, asker: Asker, fan_out
     Parameters
     ----------
     asker : for whom the partitions run; the nightly run goes first
-    fan_out : give the partitions to the workers of the deployment; else run them in this process
+    fan_out : give the partitions to the workers of the deployment; else run them in this process,
+        which samples them itself or on the Dask cluster of the settings
     """
     wanted = {item.partition.id: item.action == "replace" for item in planned if item.runs}
     done: dict[str, Error] = {}
     if wanted:
         prepare(production, planned)
-        execute = _on_workers if fan_out else _here
-        with reporting(f"{production.name}, {len(wanted)} partitions") as report:
-            for partition, error in execute(production, wanted, asker):
+        execute = _on_workers if fan_out else _on_cluster if Settings().dask else _here
+        title = f"{production.name}, {len(wanted)} partitions"
+        with reporting(title) as report, closing(execute(production, wanted, asker)) as results:
+            for partition, error in results:
                 done[partition] = error
                 report(len(done), len(wanted))
                 log.info("%s %s", partition, f"failed: {error}" if error else "is published")
@@ -86,7 +93,7 @@ def lanes(asker: Asker) -> int:
     return limit.limit if limit is not None else LANES
 
 
-def _here(production: Production, wanted: Wanted, asker: Asker) -> Iterator[tuple[str, Error]]:
+def _here(production: Production, wanted: Wanted, asker: Asker) -> Results:
     """One after another in this process, which loads the model once."""
     with gate(asker) as entrance:
         for partition, replace in wanted.items():
@@ -97,9 +104,19 @@ def _here(production: Production, wanted: Wanted, asker: Asker) -> Iterator[tupl
             yield partition, _error(state)
 
 
-def _on_workers(
-    production: Production, wanted: Wanted, asker: Asker
-) -> Iterator[tuple[str, Error]]:
+def _on_cluster(production: Production, wanted: Wanted, asker: Asker) -> Results:
+    """Side by side in this process, where each waits for a worker of the Dask cluster to sample it."""
+
+    def make(partition: str) -> Error:
+        with tags(asker):
+            asked = parameters(production, partition, wanted[partition])
+            return _error(downscale(**asked, return_state=True))
+
+    with gate(asker) as entrance, connected(Settings().dask or "") as cluster:
+        yield from cluster.each(make, wanted, lambda wait: entrance.opens(wait=wait))
+
+
+def _on_workers(production: Production, wanted: Wanted, asker: Asker) -> Results:
     """Flow runs of the deployment, in waves: twice as many as may run at once.
 
     So a worker never waits for work, and whoever comes meanwhile waits for few. Those that have not

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     products : STVD_PRODUCTS, where products go, a folder or `s3://bucket/prefix`
     checkpoints : STVD_CHECKPOINTS, folder of checkpoints
     device : STVD_DEVICE, `auto`, `cpu`, `cuda` or `mps`
+    dask : STVD_DASK, the Dask cluster whose workers sample (`stvd.cluster.config`): `local:4`,
+        `tcp://host:8786` or a YAML file; left out, this process does
     quality : STVD_QUALITY, fields of `stvd.quality.QualityPolicy` as JSON, `{"negative": "clip"}`
     endpoint_url, region : AWS_ENDPOINT_URL and AWS_REGION, of an object store that is not Amazon's;
         credentials stay in the environment, for the libraries that need them
@@ -84,6 +86,7 @@ class Settings(BaseSettings):
     products: str | None = None
     checkpoints: Path = Path("checkpoints")
     device: str = "auto"
+    dask: str | None = None
     quality: dict[str, Any] = {}
     endpoint_url: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL")
     region: str | None = Field(None, validation_alias="AWS_REGION")

@@ -8,7 +8,7 @@ raises `CatalogError`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from stvd.contract import DIMS, STATIC, CatalogError, Role, quantity
 from stvd.grid import cell_area, coarsen_area_weighted, coarsen_coordinates, is_periodic
 from stvd.lattice import Period
+from stvd.projection import geographic
 from stvd.stamps import Stamp, read_times, within
 from stvd.units import convert, is_unit, same
 
@@ -88,7 +89,11 @@ class Adapter(_Model):
     coarsen : equal to `factor`: the variables are fine, and averaged over blocks when read
     sparse : a Zarr store that leaves out chunks of nothing but the fill value; by default a chunk
         that is not there is an error
-    crs : variable of the file with its grid mapping
+    crs : variable of the file with its grid mapping, by default the one that its variables name; of y and
+        x in metres it gives latitude and longitude where the file has none
+    texture : scaling exponent of the fine rain that is wanted (`stvd.structure`), for models that are told
+        (`stvd.conditioning.Channels`); `stvd evaluate` tells that of a truth. By default it is the
+        usual one of the model's training
     grid, truth : entries with the fine grid and the fine precipitation of this one
     join : entries of the same role, grid and times whose variables are added
     """
@@ -107,6 +112,7 @@ class Adapter(_Model):
     coarsen: int | None = None
     sparse: bool = False
     crs: str | None = None
+    texture: float | None = Field(default=None, gt=0, lt=2)
     grid: str | None = None
     truth: str | None = None
     join: tuple[str, ...] = ()
@@ -173,6 +179,9 @@ def adapt(raw: xr.Dataset, adapter: Adapter, source: str, period: Period | None)
     if adapter.region:
         fine = adapter.coarsen or adapter.role != "coarse"
         dataset = dataset.isel(adapter.region.cells(1 if fine else adapter.factor))
+    mapping = _mapping(raw, adapter)
+    if mapping is not None and {"y", "x"} <= set(dataset.coords) and "lat" not in dataset.coords:
+        dataset = dataset.assign_coords(_geographic(dataset, mapping, source))
     for name, origin in adapter.variables.items():
         if name in dataset:
             dataset[name] = _converted(dataset[name], name, origin, adapter, source)
@@ -180,12 +189,14 @@ def adapt(raw: xr.Dataset, adapter: Adapter, source: str, period: Period | None)
         dataset = _coarsened(dataset, adapter.coarsen)
     if adapter.role == "grid":
         dataset["areacella"] = cell_area(dataset)
-        if adapter.crs and adapter.crs in raw.variables:
-            dataset["crs"] = xr.Variable((), 0, raw[adapter.crs].attrs)
+        if mapping is not None:
+            dataset["crs"] = xr.Variable((), 0, mapping)
     periodic = adapter.periodic_x
     if periodic is None:
         periodic = "lon" in dataset.coords and is_periodic(dataset["lon"].values)
     dataset.attrs["periodic_x"] = int(periodic)
+    if adapter.texture is not None and adapter.role == "coarse":
+        dataset.attrs["texture"] = adapter.texture
     if adapter.licence:
         dataset.attrs["licence"] = adapter.licence
     return dataset
@@ -229,6 +240,28 @@ def _coordinates(raw: xr.Dataset, adapter: Adapter) -> dict[str, xr.Variable]:
                 found[name] = xr.Variable(variable.dims, np.asarray(variable.values, float), attrs)
                 break
     return found
+
+
+def _mapping(raw: xr.Dataset, adapter: Adapter) -> dict[Hashable, Any] | None:
+    """Attributes of the grid mapping that the entry names, or a variable of it in the file."""
+    used = [raw[o.name] for o in adapter.variables.values() if o.name in raw.variables]
+    said = [field.attrs.get("grid_mapping", field.encoding.get("grid_mapping")) for field in used]
+    for name in (adapter.crs, *said):
+        if name in raw.variables and "grid_mapping_name" in raw[name].attrs:
+            return dict(raw[str(name)].attrs)
+    return None
+
+
+def _geographic(
+    dataset: xr.Dataset, mapping: dict[Hashable, Any], source: str
+) -> dict[str, xr.DataArray]:
+    try:
+        return geographic(dataset["y"], dataset["x"], mapping)
+    except ValueError as error:
+        raise CatalogError(
+            f"{source}: {error}. Correct it in the file, or name lat and lon of the file in "
+            "metadata.stvd.coords of the catalog entry."
+        ) from error
 
 
 def _means(coordinate: xr.DataArray, units: str) -> bool:

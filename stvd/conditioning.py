@@ -11,7 +11,8 @@ from stvd.structure import scaling_exponent, squared_increments
 from stvd.transforms import RainTransform
 
 ROUGHNESS = "roughness"
-"""Name of the scaling exponent among the scales."""
+TEXTURE = "texture"
+"""Names of the scaling exponents of coarse and of fine rain among the scales."""
 
 
 class Standard(BaseModel):
@@ -24,6 +25,29 @@ class Standard(BaseModel):
 
     def forward(self, value: Tensor) -> Tensor:
         return (value - self.mean) / self.std
+
+
+class Texture(BaseModel):
+    """Scaling exponents (`stvd.structure`) of the fine rain that was trained on.
+
+    Parameters
+    ----------
+    low, high : their range; what is asked for is held within it
+    usual : intercept and slope of the line that gives the exponent of fine rain from that of coarse rain,
+        where none is asked for
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: float
+    high: float
+    usual: tuple[float, float]
+
+    def of(self, asked: Tensor | None, exponent: Tensor) -> Tensor:
+        """The exponent to tell the model, given that of the coarse rain."""
+        intercept, slope = self.usual
+        wanted = intercept + slope * exponent if asked is None else asked.to(exponent)
+        return wanted.clamp(self.low, self.high)
 
 
 class Channels(BaseModel):
@@ -40,6 +64,8 @@ class Channels(BaseModel):
         there and 0 where it is NaN; it follows the predictors
     roughness : tell the model the scaling exponent of the coarse rain of a window
         (`stvd.structure`), by a constant channel after the mask
+    texture : tell the model the scaling exponent of the fine rain that is wanted, by a constant channel
+        after that of `roughness`, which it needs: radar products differ in how much they are smoothed
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,11 +77,17 @@ class Channels(BaseModel):
     factor: int = 8
     mask: bool = False
     roughness: bool = False
+    texture: Texture | None = None
 
     @model_validator(mode="after")
     def _every_channel_has_a_scale(self) -> Channels:
-        named = {*self.predictors, *self.statics} | ({ROUGHNESS} if self.roughness else set())
+        named = {*self.predictors, *self.statics}
+        named |= {
+            k for k, used in {ROUGHNESS: self.roughness, TEXTURE: self.texture}.items() if used
+        }
         missing = named - set(self.scales)
+        if self.texture and not self.roughness:
+            raise ValueError("texture needs roughness: it is taken from it where none is asked for")
         if missing:
             raise ValueError(f"no scale for {', '.join(sorted(missing))}")
         return self
@@ -67,7 +99,8 @@ class Channels(BaseModel):
 
     @property
     def channels(self) -> int:
-        return 1 + len(self.predictors) + self.mask + self.roughness + len(self.statics)
+        flags = self.mask + self.roughness + (self.texture is not None)
+        return 1 + len(self.predictors) + flags + len(self.statics)
 
     def inputs(
         self,
@@ -76,6 +109,7 @@ class Channels(BaseModel):
         *,
         periodic_x: bool,
         exponent: Tensor | None = None,
+        texture: Tensor | None = None,
     ) -> Tensor:
         """Build x. Missing coarse values (NaN) enter as no rain, and as the mean of a predictor.
 
@@ -86,6 +120,8 @@ class Channels(BaseModel):
         periodic_x : x is a whole circle of longitude
         exponent : Tensor, shape (...), scaling exponent of each window; None computes it from `coarse`,
             which is right if that is the whole domain
+        texture : Tensor, shape () or (...), scaling exponent of the fine rain that is wanted; None is the
+            usual one (`Texture`)
 
         Returns
         -------
@@ -104,8 +140,10 @@ class Channels(BaseModel):
         if self.roughness:
             if exponent is None:
                 exponent = scaling_exponent(squared_increments(coarse[..., 0, :, :]).mean(-2))
-            value = self.scales[ROUGHNESS].forward(exponent.to(x))[..., None, None, None, None]
-            x = torch.cat([x, value.expand(*x.shape[:-3], 1, *x.shape[-2:])], dim=-3)
+            x = _with_constant(x, self.scales[ROUGHNESS].forward(exponent.to(x)))
+            if self.texture:
+                told = self.texture.of(texture, exponent.to(x))
+                x = _with_constant(x, self.scales[TEXTURE].forward(told))
         if not self.statics:
             return x
         assert statics is not None
@@ -117,6 +155,12 @@ class Channels(BaseModel):
         """Static fields, shape (..., static, y, x), physical units to scaled."""
         each = [self.scales[n].forward(statics[..., i, :, :]) for i, n in enumerate(self.statics)]
         return torch.stack(each, dim=-3)
+
+
+def _with_constant(x: Tensor, value: Tensor) -> Tensor:
+    """x, shape (..., time, channel, y, x), with a channel of one value a window, shape () or (...)."""
+    value = value.expand(x.shape[:-4])[..., None, None, None, None]
+    return torch.cat([x, value.expand(*x.shape[:-3], 1, *x.shape[-2:])], dim=-3)
 
 
 def repeat_cells(coarse: Tensor, factor: int) -> Tensor:

@@ -12,7 +12,8 @@ Every value is a mean over its step (`pr` a rate) in the units of `QUANTITIES`. 
 at mid-interval with `time_bnds`; `lat` and `lon`, 1-D along y and x on a regular grid, otherwise
 `([tile,] y, x)`; `y` and `x` in m on a projected grid, which alone may lack `lat` and `lon`.
 Attributes: `role`, `source`, `factor`, `periodic_x` (0 or 1) and, with time, `calendar`,
-`step_seconds` and `epoch`, which together are the `TimeAxis`.
+`step_seconds` and `epoch`, which together are the `TimeAxis`; and on coarse records that ask for one,
+`texture` (`stvd.conditioning.Texture`).
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from stvd.conditioning import ROUGHNESS, Channels, Standard, upsample
-from stvd.structure import scaling_exponent, squared_increments
+from stvd.conditioning import ROUGHNESS, TEXTURE, Channels, Standard, Texture, upsample
+from stvd.structure import TEXTURE_FRAMES, scaling_exponent, squared_increments, texture
 from stvd.transforms import MM_PER_HOUR, RainTransform, half_normal_knots
 
 _FITTING = (1 << 64) - 1  # the batch that scales are fitted on; no training comes that far
@@ -30,13 +30,15 @@ class Batch(NamedTuple):
     coarse : Tensor, shape (batch, time, variable, y / factor + 2·HALO, x / factor + 2·HALO)
     statics : Tensor, shape (batch, static, y, x), or None
     truth : Tensor, shape (batch, time, 1, y, x)
-    exponent : Tensor, shape (batch,), scaling exponent of the fields that were cropped, or None
+    exponent : Tensor, shape (batch,), scaling exponent of the coarse fields that were cropped, or None
+    texture : Tensor, shape (batch,), scaling exponent of the fine fields of the event, or None
     """
 
     coarse: Tensor
     statics: Tensor | None
     truth: Tensor
     exponent: Tensor | None
+    texture: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,14 @@ class Crops:
     factor : fine cells a coarse cell
     wet_share : see above
     valid_share : least share of cells with data in truth and coarse input; 1 takes complete crops only
+    rainiest_of : draw so many and take the one with the most coarse rain
     flips : mirror and transpose; right only without vectors among the channels
     zoom : largest magnification. Half of the crops are then taken of a smaller piece, magnified by up to
         `zoom` (uniform in its logarithm) by linear interpolation, and its blocks averaged anew: rain that is
         smoother than the network that measured it. Needs precipitation to be the only input
     roughness : give the scaling exponent (`stvd.structure`) of the whole field, magnified alike, over the
         frames of a crop; between magnifications of 1, 2^(1/4), 2^(2/4) … it is interpolated
+    texture : give the scaling exponent of the whole truth, magnified alike, over all frames of its event
     """
 
     events: Sequence[Event]
@@ -134,38 +138,48 @@ class Crops:
     factor: int
     wet_share: float = 0.02
     valid_share: float = 1.0
+    rainiest_of: int = 1
     flips: bool = False
     zoom: float = 1.0
     roughness: bool = False
+    texture: bool = False
 
     def __post_init__(self) -> None:
         alone = all(e.coarse.shape[1] == 1 and e.statics is None for e in self.events)
         if self.zoom > 1 and not alone:
             raise ValueError("zoom magnifies rain alone: train without predictors and statics")
 
+    @property
+    def _zooms(self) -> list[float]:
+        """The magnifications between which exponents are interpolated."""
+        return [2 ** (k / 4) for k in range(int(np.ceil(4 * np.log2(self.zoom))) + 1)]
+
     @cached_property
     def increments(self) -> list[Tensor]:
-        """Squared increments of each event, shape (step, frame, 2), magnified by 2^(step / 4)."""
-        steps = range(int(np.ceil(4 * np.log2(self.zoom))) + 1)
+        """Squared increments of the coarse rain of each event, shape (zoom, frame, 2)."""
         return [
-            torch.stack([squared_increments_of(e, 2 ** (k / 4), self.factor) for k in steps])
+            torch.stack([squared_increments_of(e, zoom, self.factor) for zoom in self._zooms])
             for e in self.events
         ]
 
+    @cached_property
+    def textures(self) -> Tensor:
+        """Scaling exponent of the truth of each event, shape (event, zoom)."""
+        return torch.stack(
+            [torch.stack([texture_of(e, zoom) for zoom in self._zooms]) for e in self.events]
+        )
+
     def exponent(self, event: int, frames: slice, zoom: float) -> Tensor:
-        """Scaling exponent of some frames of an event, magnified."""
-        steps = scaling_exponent(self.increments[event][:, frames].mean(1))
-        at = 4 * float(np.log2(zoom))
-        low = min(int(at), len(steps) - 2)
-        return steps[0] if low < 0 else torch.lerp(steps[low], steps[low + 1], at - low)
+        """Scaling exponent of the coarse rain of some frames of an event, magnified."""
+        return _between(scaling_exponent(self.increments[event][:, frames].mean(1)), zoom)
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of `step`, the same whenever it is asked for. Missing values are NaN."""
         rng = np.random.Generator(
             np.random.Philox(key=seed, counter=np.array([0, 0, 0, step], dtype=np.uint64))
         )
-        picks = [self._crop(rng) for _ in range(size)]
-        coarse, statics, truth, exponents = zip(*picks, strict=True)
+        picks = [self._rainiest(rng) for _ in range(size)]
+        coarse, statics, truth, exponents, textures = zip(*picks, strict=True)
         fixed = None
         if statics[0] is not None:
             fixed = torch.from_numpy(np.stack([s for s in statics if s is not None]))
@@ -174,9 +188,14 @@ class Crops:
             fixed,
             torch.from_numpy(np.stack(truth))[:, :, None],
             torch.stack(exponents) if self.roughness else None,
+            torch.stack(textures) if self.texture else None,
         )
 
-    def _crop(self, rng: np.random.Generator) -> tuple[*Crop, Tensor]:
+    def _rainiest(self, rng: np.random.Generator) -> tuple[*Crop, Tensor, Tensor]:
+        drawn = [self._crop(rng) for _ in range(self.rainiest_of)]
+        return max(drawn, key=lambda crop: float(np.nansum(crop[0][:, 0])))
+
+    def _crop(self, rng: np.random.Generator) -> tuple[*Crop, Tensor, Tensor]:
         for _ in range(10_000):
             which = int(rng.integers(len(self.events)))
             event = self.events[which]
@@ -188,10 +207,12 @@ class Crops:
             else:
                 crop = self._cut(rng, event, frames)
             if crop is not None and self._wanted(rng, crop):
-                exponent = torch.zeros(())
+                exponent = texture = torch.zeros(())
                 if self.roughness:
                     exponent = self.exponent(which, frames, zoom)
-                return (*self._flipped(rng, crop), exponent)
+                if self.texture:
+                    texture = _between(self.textures[which], zoom)
+                return (*self._flipped(rng, crop), exponent, texture)
         raise ValueError(
             f"no valid crop of {self.size} × {self.size} cells and {self.window} frames was found in "
             f"{', '.join(e.name for e in self.events)}: use smaller crops"
@@ -268,12 +289,30 @@ def _block_mean(fine: np.ndarray, factor: int) -> np.ndarray:
 
 
 def squared_increments_of(event: Event, zoom: float, factor: int) -> Tensor:
-    """`stvd.structure.squared_increments` of every frame, magnified; shape (frame, 2)."""
+    """`stvd.structure.squared_increments` of the coarse rain of every frame, magnified; shape (frame, 2)."""
     if zoom == 1:
         return squared_increments(torch.from_numpy(event.coarse[:, 0]))
-    sides = tuple(int((size - 1) * zoom) // factor * factor for size in event.truth.shape[-2:])
-    frames = (_block_mean(magnify(f, zoom, (sides[0], sides[1])), factor) for f in event.truth)
+    frames = (_block_mean(_whole(f, zoom, factor), factor) for f in event.truth)
     return torch.stack([squared_increments(torch.from_numpy(f)) for f in frames])
+
+
+def texture_of(event: Event, zoom: float) -> Tensor:
+    """Texture of the truth, magnified; of some frames, if there are many."""
+    step = -(-len(event.truth) // TEXTURE_FRAMES)
+    return texture(torch.from_numpy(_whole(f, zoom, 1)) for f in event.truth[::step])
+
+
+def _whole(frame: np.ndarray, zoom: float, multiple: int) -> np.ndarray:
+    """A frame, magnified, with sides of the wanted multiple."""
+    y, x = (int((size - 1) * zoom) // multiple * multiple for size in frame.shape)
+    return frame if zoom == 1 else magnify(frame, zoom, (y, x))
+
+
+def _between(steps: Tensor, zoom: float) -> Tensor:
+    """The value at a magnification, of those at 1, 2^(1/4), 2^(2/4) …"""
+    at = 4 * float(np.log2(zoom))
+    low = min(int(at), len(steps) - 2)
+    return steps[0] if low < 0 else torch.lerp(steps[low], steps[low + 1], at - low)
 
 
 def fit_channels(
@@ -297,9 +336,14 @@ def fit_channels(
         scales[name] = _standard([e.coarse[:, i + 1] for e in events])
     for i, name in enumerate(statics):
         scales[name] = _standard([e.statics[i] for e in events if e.statics is not None])
-    coarse, _, truth, exponent = crops.batch(seed, _FITTING, 64)
+    coarse, _, truth, exponent, texture = crops.batch(seed, _FITTING, 64)
     if exponent is not None:
         scales[ROUGHNESS] = Standard(mean=float(exponent.mean()), std=float(exponent.std()) or 1.0)
+    trained = None
+    if exponent is not None and texture is not None:
+        unmagnified = float(crops.textures[:, 0].mean())
+        scales[TEXTURE] = Standard(mean=unmagnified, std=float(texture.std()) or 1.0)
+        trained = _textures(crops, exponent, texture)
     rain = (rain or RainTransform()).model_copy(update={"s": 1.0})
     if rain.kind == "quantile" and not rain.knots:
         rates = truth[truth.isfinite()].numpy() / rain.c
@@ -317,6 +361,18 @@ def fit_channels(
         factor=crops.factor,
         mask=mask,
         roughness=crops.roughness,
+        texture=trained,
+    )
+
+
+def _textures(crops: Crops, exponent: Tensor, texture: Tensor) -> Texture:
+    """Range of the textures of all events, and a line through those of some crops."""
+    away = exponent - exponent.mean()
+    slope = float((away * texture).sum() / (away**2).sum().clamp_min(1e-6))
+    return Texture(
+        low=float(crops.textures.min()),
+        high=float(crops.textures.max()),
+        usual=(float(texture.mean()) - slope * float(exponent.mean()), slope),
     )
 
 

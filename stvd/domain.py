@@ -34,6 +34,7 @@ class Domain:
     statics : Tensor, shape (static, tile, y, x), physical units, or None without statics
     tiled : the source has a dimension `tile`
     periodic_x : x is a whole circle of longitude
+    texture : scaling exponent of the fine rain that is wanted; None is the usual one
     """
 
     channels: Channels
@@ -42,9 +43,18 @@ class Domain:
     statics: Tensor | None
     tiled: bool
     periodic_x: bool
+    texture: float | None = None
 
     @classmethod
-    def of(cls, grid: xr.Dataset, channels: Channels, *, periodic_x: bool, joined: bool) -> Domain:
+    def of(
+        cls,
+        grid: xr.Dataset,
+        channels: Channels,
+        *,
+        periodic_x: bool,
+        joined: bool,
+        texture: float | None = None,
+    ) -> Domain:
         """Read a grid that meets the contract; faces are joined by their positions if `joined`."""
         tiled = "tile" in grid["areacella"].dims
         located = {"tile", "y", "x"} == set(grid["lat"].dims) if "lat" in grid.coords else False
@@ -62,6 +72,7 @@ class Domain:
             else None,
             tiled=tiled,
             periodic_x=periodic_x,
+            texture=texture,
         )
 
     @property
@@ -122,6 +133,7 @@ class Domain:
             None if statics is None else statics.to(coarse).movedim(0, 1),
             periodic_x=self.periodic_x,
             exponent=exponent,
+            texture=None if self.texture is None else torch.tensor(self.texture),
         )
         inside = x[..., edge : x.shape[-2] - edge, edge : x.shape[-1] - edge]
         return stacked(inside.movedim(1, -3))

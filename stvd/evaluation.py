@@ -105,6 +105,8 @@ class Evaluation:
                 "scored_values": cells,
                 "scored_share": float(event.valid.mean()),
                 "periodic_x": event.periodic_x,
+                "texture": event.texture,
+                "texture_asked_for": event.coarse.attrs.get("texture"),
             },
             "checkpoint": {"name": self.checkpoint.name, "digest": self.checkpoint.digest},
             "members": self.members,

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import dask
 import numpy as np
+import torch
 import xarray as xr
 
 from stvd.adapter import Adapter, Region, adapt
@@ -22,6 +24,7 @@ from stvd.contract import CatalogError, time_axis, violations
 from stvd.lattice import TimeAxis
 from stvd.layout import catalog_of_file
 from stvd.source import Source
+from stvd.structure import TEXTURE_FRAMES, texture
 
 DEGREES = {"lat": "degrees_north", "latitude": "degrees_north"}
 DEGREES |= {"lon": "degrees_east", "longitude": "degrees_east"}
@@ -66,6 +69,12 @@ class EventFile:
     @property
     def periodic_x(self) -> bool:
         return bool(self.coarse.attrs["periodic_x"])
+
+    @cached_property
+    def texture(self) -> float:
+        """Scaling exponent of the truth (`stvd.structure.texture`), of some frames, if there are many."""
+        some = self.truth[:: -(-len(self.frames) // TEXTURE_FRAMES)]
+        return float(texture(torch.from_numpy(f.values) for f in some))
 
     def scored_coarse(self) -> xr.DataArray:
         """Coarse precipitation of the scored frames, NaN where it is not valid."""

@@ -18,7 +18,7 @@ SCHEMA_VERSION = 2
 """Changes when the same inputs would give other numbers, or are stored in another way."""
 
 NEVER_PARTS = frozenset({"batch", "batch_size", "device", "host", "path", "threads", "workers"})
-CONTRACT_ATTRS = ("calendar", "epoch", "factor", "periodic_x", "step_seconds")
+CONTRACT_ATTRS = ("calendar", "epoch", "factor", "periodic_x", "step_seconds", "texture")
 SLAB_BYTES = 64 * 2**20
 
 

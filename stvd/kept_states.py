@@ -7,10 +7,6 @@ the states, has another name. The folder is a cache: removed, it is counted anew
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,6 +16,7 @@ import xarray as xr
 from stvd.diagnostics.accumulate_store import VERSION, partition_states
 from stvd.diagnostics.percentiles import wet_day_percentiles
 from stvd.fingerprint import digest_dataset
+from stvd.kept_files import cell_range, digest_of, published_in, write_whole
 from stvd.product import LedgerEntry, ProductSpec
 
 
@@ -59,7 +56,7 @@ def kept_states(
         file = folder / f"{_name(cell, frames, entries, spec, by)}.nc"
         if not file.exists():
             pr = published["pr"].isel(time=slice(int(inside[0]), int(inside[-1]) + 1))
-            _write(partition_states(pr, spec.axis, reference=reference), file)
+            write_whole(partition_states(pr, spec.axis, reference=reference), file)
         files.append(file)
         if progress:
             progress(done + 1, len(present))
@@ -105,9 +102,9 @@ def kept_percentiles(
         sorted([e.partition, e.fingerprint, e.content] for e in ledger
                if e.frames.start <= frames[-1] and e.frames.stop > frames[0]),
     ]  # fmt: skip
-    file = folder / f"percentiles_{_digest(made_of)}.nc"
+    file = folder / f"percentiles_{digest_of(made_of)}.nc"
     if not file.exists():
-        _write(wet_day_percentiles(part["pr"], spec.axis), file)
+        write_whole(wet_day_percentiles(part["pr"], spec.axis), file)
     for other in set(folder.glob("percentiles_*.nc")) - {file}:
         other.unlink()
     return xr.load_dataset(file, engine="netcdf4", decode_coords="all")
@@ -116,29 +113,11 @@ def kept_percentiles(
 def _name(
     cell: int, frames: np.ndarray, entries: list[LedgerEntry], spec: ProductSpec, by: str | None
 ) -> str:
-    here = range(cell * spec.cell_frames, (cell + 1) * spec.cell_frames)
+    here = cell_range(cell, spec)
     made_of = [
         VERSION,
         frames.tolist(),
-        sorted([e.partition, e.fingerprint, e.content] for e in entries if e.frames.start in here),
+        published_in(here, entries),
         *([] if by is None else [by]),
     ]
-    return f"{here.start:08d}-{here.stop:08d}_{_digest(made_of)}"
-
-
-def _digest(made_of: list[object]) -> str:
-    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
-
-
-def _write(states: xr.Dataset, file: Path) -> None:
-    """Whole or not at all; another process that counts the same cell writes the same."""
-    packed = {str(n): {"zlib": True, "complevel": 1} for n, v in states.data_vars.items() if v.ndim}
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    os.close(handle)
-    try:
-        states.to_netcdf(temporary, engine="netcdf4", encoding=packed)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    return f"{here.start:08d}-{here.stop:08d}_{digest_of(made_of)}"

@@ -113,6 +113,7 @@ def write_record(
     file.attrs = {
         "time_step_seconds": coarse.attrs["step_seconds"],
         "title": str(coarse.attrs["source"]),
+        **({"texture": coarse.attrs["texture"]} if "texture" in coarse.attrs else {}),
     }
     for variable in file.variables.values():
         variable.encoding = {}
@@ -168,6 +169,8 @@ def _adapters(file: xr.Dataset, path: str, factor: int, whole: bool) -> dict[str
     adapters: dict[str, dict[str, Any]] = {
         "": {"role": "coarse", "grid": f"{stem}_grid", **coarse, **common, **shared}
     }
+    if "texture" in file.attrs:
+        adapters[""]["texture"] = float(file.attrs["texture"])
     if "pr" in file:
         adapters[""]["truth"] = f"{stem}_truth"
         adapters["_truth"] = {

@@ -20,7 +20,7 @@ def model_card(
     parameters = training.get("parameters", {})
     settings = training.get("config", {})
     inputs = [*channels.variables, *channels.statics]
-    inputs += [name for name in ("mask", "roughness") if getattr(channels, name)]
+    inputs += [name for name in ("mask", "roughness", "texture") if getattr(channels, name)]
     rows = {
         "what for": description,
         "inputs": ", ".join(inputs),

@@ -18,6 +18,8 @@ takes any other cell:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -113,8 +115,14 @@ def scored_cells(
     return valid & known.repeat(factor, axis=2).repeat(factor, axis=3)
 
 
+def scored_frames(cut: Mapping[str, xr.DataArray], valid: np.ndarray) -> Frames:
+    """Members and, where known, truth of `piece_statistics`, 0 in the cells that are not scored."""
+    truth = _where_scored(cut["truth"], valid) if "truth" in cut else None
+    return Frames(_where_scored(cut["pr"], valid), truth, valid)
+
+
 def piece_statistics(
-    cut: dict[str, xr.DataArray],
+    cut: Mapping[str, xr.DataArray],
     valid: np.ndarray,
     area: xr.DataArray,
     frames: np.ndarray,
@@ -139,9 +147,8 @@ def piece_statistics(
     covered = np.zeros(config.block_frames)
     covered[frames % config.block_frames] = 1
     weights = (area / area.sum()).astype(np.float64).values
-    x = _where_scored(cut["pr"], valid)
-    y = _where_scored(cut["truth"], valid) if "truth" in cut else None
-    now = Frames(x, y, valid)
+    now = scored_frames(cut, valid)
+    x, y = now.x, now.y
     out: Sums = {"covered": ("slot", covered)}
     out |= _of_cells(now, weights, config)
     if y is not None:

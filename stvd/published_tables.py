@@ -17,6 +17,7 @@ import icechunk
 import xarray as xr
 import zarr
 
+from stvd.product.branch import commit
 from stvd.product.errors import NotPublished, ProductNotFound
 from stvd.product.storage import MAIN, Location, StorageOptions
 from stvd.product.template import CHECKED
@@ -52,7 +53,7 @@ def publish_tables(
     str, the snapshot of the diagnostics that holds them
     """
     location = Location.parse(diagnostics_uri(product), storage)
-    repository = icechunk.Repository.open_or_create(location.storage())
+    repository = _opened(location)
     about = {"product": product.rstrip("/").rsplit("/", 1)[-1], "product_snapshot": snapshot}
     about |= {"made_of": made_of}
     with location.lock(MAIN), warnings.catch_warnings():
@@ -71,7 +72,16 @@ def publish_tables(
                 variable.encoding = kept | ({"compressors": [CHECKED]} if variable.ndim else {})
             bare.to_zarr(session.store, group=name, mode="w", zarr_format=3, consolidated=False)
         root.attrs.update(about)
-        return session.commit(f"diagnostics of {about['product']} at {snapshot}")
+        message = f"diagnostics of {about['product']} at {snapshot}"
+        return commit(repository, session, MAIN, message, {"token": made_of})
+
+
+def _opened(location: Location) -> icechunk.Repository:
+    """The repository at the address, made if there is none."""
+    try:
+        return icechunk.Repository.open_or_create(location.storage())
+    except icechunk.IcechunkError:  # made by another process, or here and the reply was lost
+        return location.open()
 
 
 def open_diagnostics(

@@ -34,6 +34,7 @@ class Recipe(BaseModel):
         several grid spacings which one it is on
     mask : tell the model where coarse rain is missing (`stvd.conditioning.Channels`)
     roughness : tell the model how rough coarse rain is (`stvd.structure`)
+    texture : tell the model how rough fine rain is to be (`stvd.conditioning.Channels`)
     transform : of rain; its scale and knots are fitted
     objective : `stvd`, or `unet` for the deterministic UNet of equal size that it is compared with
     preset : size of the model; an ablation refuses other inputs or another window than its own
@@ -53,6 +54,7 @@ class Recipe(BaseModel):
     statics: tuple[Literal["orog", "land_fraction", "areacella"], ...] = ()
     mask: bool = False
     roughness: bool = False
+    texture: bool = False
     transform: RainTransform = RainTransform()
     objective: Literal["stvd", "unet"] = "stvd"
     preset: Literal["tiny", "small", "paper", "stvd-single", "stvd-3", "stvd-1"] = "small"
@@ -65,7 +67,10 @@ class Recipe(BaseModel):
     def _holds_together(self) -> Recipe:
         if both := {*self.sources} & {*self.validation}:
             raise ValueError(f"{', '.join(sorted(both))} cannot be trained on and held out")
-        inputs = 1 + len(self.predictors) + self.mask + self.roughness + len(self.statics)
+        if self.texture and not self.roughness:
+            raise ValueError("texture needs roughness: true")
+        flags = self.mask + self.roughness + self.texture
+        inputs = 1 + len(self.predictors) + flags + len(self.statics)
         self.model(inputs)
         if self.objective == "unet":
             RegressionConfig.equal_to(self.preset, inputs, self.window)
@@ -113,7 +118,9 @@ def load_event(
 def fit(recipe: Recipe, events: list[Event], factor: int) -> Channels:
     """Scale the channels of a recipe by the statistics of its events."""
     return fit_channels(
-        recipe.training.crops(events, recipe.window, factor, roughness=recipe.roughness),
+        recipe.training.crops(
+            events, recipe.window, factor, roughness=recipe.roughness, texture=recipe.texture
+        ),
         recipe.predictors,
         recipe.statics,
         seed=recipe.training.seed,

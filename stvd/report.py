@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,8 +20,9 @@ from stvd.diagnostics import Diagnosis, diagnose, write
 from stvd.diagnostics.changes import Baseline
 from stvd.diagnostics.region_files import read_regions
 from stvd.fingerprint import digest_dataset, fingerprint
+from stvd.kept_scores import KeptScores
 from stvd.kept_states import kept_percentiles, kept_states
-from stvd.product import Product, StorageOptions, open_product
+from stvd.product import Product, ProductSpec, StorageOptions, open_product
 from stvd.published_tables import open_diagnostics, publish_tables
 from stvd.source import Source
 
@@ -109,23 +111,37 @@ class Wanted(BaseModel):
 
 
 class Inputs(NamedTuple):
-    """The record behind a product, as far as there is one, and what identifies it."""
+    """The record behind a product, as far as there is one, and what identifies it, and each cell of it."""
 
     truth: xr.Dataset | None
     coarse: xr.Dataset | None
     grid: xr.Dataset | None
-    identity: dict[str, str]
+    identity: dict[str, Any]
+    by_cell: dict[int, dict[str, str]]
 
     @classmethod
-    def of(cls, source: Source | None, frames: range) -> Inputs:
+    def of(cls, source: Source | None, cells: Mapping[int, range]) -> Inputs:
+        """What there is of the frames of each cell; every value is read once."""
         if source is None:
-            return cls(None, None, None, {})
+            return cls(None, None, None, {}, {cell: {} for cell in cells})
+        frames = range(min(r.start for r in cells.values()), max(r.stop for r in cells.values()))
         truth, coarse, grid = source.truth(frames), source.coarse(frames), source.grid()
-        named = {"coarse": coarse[["pr"]], "grid": grid}
+        named = {"coarse": coarse[["pr"]]}
         if truth is not None:
             named["truth"] = truth[["pr"]]
-        identity = {name: digest_dataset(dataset) for name, dataset in named.items()}
-        return cls(truth, coarse, grid, identity | {"source": source.reference})
+        static = digest_dataset(grid)
+        by_cell = {cell: {"grid": static} for cell in cells}
+        for name, dataset in named.items():
+            numbers = source.axis.locate(dataset["time"])
+            for cell, inside in cells.items():
+                here = np.flatnonzero((numbers >= inside.start) & (numbers < inside.stop))
+                by_cell[cell][name] = digest_dataset(dataset.isel(time=here))
+        identity = {
+            name: {str(cell): digests[name] for cell, digests in by_cell.items()} for name in named
+        }
+        return cls(
+            truth, coarse, grid, {**identity, "grid": static, "source": source.reference}, by_cell
+        )
 
 
 class _Reference(NamedTuple):
@@ -155,7 +171,8 @@ def report_on(
     """Diagnose what a product holds now and write the report into `folder`.
 
     A report of the same snapshot, input, truth and wishes that lies there is returned as it is. What is
-    counted of each cell of the product is kept in `<folder>.states`, so that only new cells are counted.
+    counted of each cell of the product, for its tables and its scores, is kept in `<folder>.states`, so
+    that only new cells are counted.
     The tables are published beside the product before the report is in its place.
 
     Parameters
@@ -174,8 +191,7 @@ def report_on(
     if not published.sizes["time"]:
         raise ValueError(f"{uri} has no frame of which every member is published: nothing to say")
     regions = read_regions(wanted.regions, wanted.region_name) if wanted.regions else []
-    numbers = spec.axis.locate(published["time"])
-    given = Inputs.of(source, range(int(numbers.min()), int(numbers.max()) + 1))
+    given = Inputs.of(source, _cells(published, spec))
     kept = folder.with_name(f"{folder.name}.states")
     reference = _reference(wanted, uri, kept, storage)
     curves = wanted.curves()
@@ -192,14 +208,16 @@ def report_on(
     if before is not None and before.made_of == made_of:
         return before
     tell = progress or (lambda stage, done, total: None)
+    ledger = list(product.ledger().values())
     states = kept_states(
         published,
         spec,
-        product.ledger().values(),
+        ledger,
         kept,
         reference=reference.percentiles,
         progress=lambda done, total: tell("annual and extremes", done, total),
     )
+    scores = KeptScores.of(kept, spec, ledger, given.by_cell)
     found = diagnose(
         published,
         truth=given.truth,
@@ -214,12 +232,25 @@ def report_on(
         event_amount=wanted.event_amount,
         baseline=reference.baseline,
         curves=curves,
+        keeper=scores,
         progress=progress,
     )
+    scores.clear()
     tables = publish_tables(
         found.datasets(), uri, snapshot=snapshot, made_of=made_of, storage=storage
     )
     return _written(found, folder, uri, snapshot, made_of, tables, published.sizes["member"])
+
+
+def _cells(published: xr.Dataset, spec: ProductSpec) -> dict[int, range]:
+    """Of each cell of a product's lattice that it has something of, from its first frame to its last."""
+    numbers = spec.axis.locate(published["time"])
+    cells = numbers // spec.cell_frames
+    return {
+        int(cell): range(int(inside.min()), int(inside.max()) + 1)
+        for cell in np.unique(cells)
+        if (inside := numbers[cells == cell]).size
+    }
 
 
 def _reference(

@@ -8,20 +8,25 @@ resampling the blocks gives an interval for every score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
 from stvd.lattice import TimeAxis
-from stvd.piece_statistics import FIELD, ScoreConfig, piece_statistics, scored_cells
-from stvd.spatial import largest_rectangle
+from stvd.piece_statistics import ScoreConfig, piece_statistics, scored_cells, scored_frames
+from stvd.score_pieces import assert_comparable, assert_complete, load, pieces, slabs, with_tile
+from stvd.spectrum_box import spectrum_box
 from stvd.temporal import Frames
 
 FEWEST_BLOCKS = 5
 MAX_BLOCKS = 64
-SCORED_OFTEN = 0.9
+
+
+def block_unit(step_seconds: int) -> int:
+    """Frames of half an hour of sub-hourly rain, else of a day."""
+    return max(1, (1800 if step_seconds < 3600 else 86400) // step_seconds)
 
 
 def block_length(frames: int, step_seconds: int) -> int:
@@ -30,8 +35,7 @@ def block_length(frames: int, step_seconds: int) -> int:
     A record too short for 5 such blocks has 5 shorter ones; the interval is then rather too narrow.
     """
     # 64 blocks at most: they bound the memory of the sums, and more would not sharpen the interval.
-    unit = max(1, (1800 if step_seconds < 3600 else 86400) // step_seconds)
-    unit = min(unit, max(1, frames // FEWEST_BLOCKS))
+    unit = min(block_unit(step_seconds), max(1, frames // FEWEST_BLOCKS))
     return unit * max(1, -(-frames // (unit * MAX_BLOCKS)))
 
 
@@ -47,25 +51,77 @@ class Statistics:
     sums: xr.Dataset
 
     def __add__(self, other: Statistics) -> Statistics:
-        if (self.config, self.members) != (other.config, other.members):
+        return merged([self, other])
+
+    def coarsened(self, block_frames: int) -> Statistics:
+        """The same in blocks of so many frames, a multiple of those that there are."""
+        times, rest = divmod(block_frames, self.config.block_frames)
+        if rest:
             raise ValueError(
-                "statistics of different configurations or ensemble sizes do not merge: "
-                f"{self.members} members {self.config} and {other.members} members {other.config}. "
-                "Where only the spectrum_box differs, other cells are missing: give one in the config"
+                f"blocks of {self.config.block_frames} frames do not make up blocks of {block_frames}"
             )
-        sums = _merge([*_by_block(self.sums), *_by_block(other.sums)])
-        if (sums["covered"] > 1).any():
-            twice = int(sums["block"][(sums["covered"] > 1).any("slot").values][0])
-            raise ValueError(
-                f"both statistics count frames of block {twice}, which starts at frame "
-                f"{twice * self.config.block_frames}; merge pieces that do not overlap"
-            )
-        return Statistics(self.config, self.members, sums)
+        if times == 1:
+            return self
+        place = self.sums["block"].values % times
+        number, first = np.unique(self.sums["block"].values // times, return_index=True)
+        slots = np.zeros((place.size, times, self.config.block_frames))
+        slots[np.arange(place.size), place] = self.sums["covered"].transpose("block", "slot").values
+        found = {
+            str(name): (field.dims, np.add.reduceat(field.values, first, axis=0))
+            for name, field in self.sums.drop_vars("covered")
+            .transpose("block", ...)
+            .data_vars.items()
+        }
+        found["covered"] = (
+            ("block", "slot"),
+            np.add.reduceat(slots.reshape(place.size, block_frames), first, axis=0),
+        )
+        coords = self.sums.drop_vars("block").coords
+        config = self.config.model_copy(update={"block_frames": block_frames})
+        sums = xr.Dataset(found, coords).assign_coords(block=number)
+        return Statistics(config, self.members, sums)
+
+    def to_dataset(self) -> xr.Dataset:
+        """As a dataset that `from_dataset` reads."""
+        about = {"config": self.config.model_dump_json(), "members": self.members}
+        return self.sums.assign_attrs(about)
+
+    @classmethod
+    def from_dataset(cls, kept: xr.Dataset) -> Statistics:
+        """What `to_dataset` described."""
+        config = ScoreConfig.model_validate_json(kept.attrs["config"])
+        return cls(config, int(kept.attrs["members"]), kept.drop_attrs(deep=False))
 
     @property
     def frames(self) -> int:
         """How many frames were counted."""
         return int(self.sums["covered"].sum())
+
+
+def merged(parts: Sequence[Statistics]) -> Statistics:
+    """The statistics of a record from those of its parts.
+
+    Raises
+    ------
+    ValueError
+        If they are of different configurations or ensemble sizes, or count a frame twice.
+    """
+    first = parts[0]
+    for other in parts[1:]:
+        if (first.config, first.members) != (other.config, other.members):
+            raise ValueError(
+                "statistics of different configurations or ensemble sizes do not merge: "
+                f"{first.members} members {first.config} and {other.members} members {other.config}. "
+                "Where only the spectrum_box differs, other cells are missing: give one in the config"
+            )
+    sums = _merge(block for part in parts for block in _by_block(part.sums))
+    if (sums["covered"] > 1).any():
+        twice = int(sums["block"][(sums["covered"] > 1).any("slot").values][0])
+        raise ValueError(
+            f"both statistics count frames of block {twice}, which starts at frame "
+            f"{twice * first.config.block_frames}; merge pieces that do not overlap"
+        )
+    return Statistics(first.config, first.members, sums)
 
 
 def gather(
@@ -76,6 +132,7 @@ def gather(
     *,
     config: ScoreConfig,
     axis: TimeAxis | None = None,
+    preceded: bool = False,
     piece_values: int = 4_000_000,
     progress: Callable[[int, int], None] | None = None,
 ) -> Statistics:
@@ -90,6 +147,7 @@ def gather(
     coarse : DataArray, shape (time, [tile,] y / factor, x / factor), the input, for the block means;
         fine cells under a missing block (NaN) are not scored
     axis : the lattice of time on which blocks and windows lie; None counts frames from the first
+    preceded : the first frame is the one before the record: it is not counted, but steps from it are
     piece_values : how many values are worked on at once; about 100 bytes of memory each
     progress : called with (frames done, frames in all)
 
@@ -99,8 +157,9 @@ def gather(
         If a coordinate differs between the arrays, a member lacks a value in a cell that is scored,
         a value is infinite, or the units are not kg m-2 s-1.
     """
-    arrays = {"pr": pr, "truth": truth, "coarse": coarse}
-    _assert_comparable(arrays, area)
+    given = {"pr": pr, "truth": truth, "coarse": coarse}
+    assert_comparable(given, area)
+    arrays = {k: v for k, v in given.items() if v is not None}
     times = pr["time"]
     frames = np.arange(times.size) if axis is None else axis.locate(times)
     if times.size == 0 or (np.diff(frames) <= 0).any():
@@ -110,57 +169,39 @@ def gather(
         box = spectrum_box(pr, truth, coarse, piece_values)
         config = config.model_copy(update={"spectrum_box": box})
 
-    parts: dict[int, xr.Dataset] = {}
     before: Frames | None = None
-    for slab in _slabs(pr, piece_values):
-        loaded = {k: _load(v, slab, k) for k, v in arrays.items() if v is not None}
-        for piece in _pieces(frames, slab, config.block_frames, loaded["pr"].sizes, piece_values):
+    if preceded:
+        if frames.size < 2 or frames[1] != frames[0] + 1:
+            raise ValueError("the first frame is not the one before the second; leave it out")
+        cut = {k: load(v, range(1), k) for k, v in arrays.items()}
+        before = scored_frames(cut, _scored(cut))
+        arrays = {k: v.isel(time=slice(1, None)) for k, v in arrays.items()}
+        frames = frames[1:]
+    parts: dict[int, xr.Dataset] = {}
+    for slab in slabs(arrays["pr"], piece_values, config.block_frames):
+        loaded = {k: load(v, slab, k) for k, v in arrays.items()}
+        for piece in pieces(frames, slab, config.block_frames, loaded["pr"].sizes, piece_values):
             inside = slice(piece.start - slab.start, piece.stop - slab.start)
             cut = {k: v.isel(time=inside) for k, v in loaded.items()}
-            valid = scored_cells(cut["pr"], cut.get("truth"), cut.get("coarse"))
-            _assert_complete(cut["pr"], valid)
             first = piece.start
-            if first == 0 or frames[first] != frames[first - 1] + 1:
+            if first and frames[first] != frames[first - 1] + 1:
                 before = None
             sums, before = piece_statistics(
-                cut, valid, _with_tile(area), frames[piece.start : piece.stop], before, config
+                cut, _scored(cut), with_tile(area), frames[first : piece.stop], before, config
             )
             block = int(sums["block"])
             parts[block] = parts[block] + sums if block in parts else sums
             if progress is not None:
-                progress(piece.stop, times.size)
+                progress(piece.stop, frames.size)
         del loaded, cut  # before the next slab is read
     return Statistics(config, pr.sizes["member"], _merge(parts.values()))
 
 
-def spectrum_box(
-    pr: xr.DataArray,
-    truth: xr.DataArray | None,
-    coarse: xr.DataArray | None,
-    piece_values: int = 4_000_000,
-) -> tuple[int, int, int, int] | None:
-    """The largest rectangle of cells that are scored in most frames; None for the whole grid.
-
-    Spectra of one record have to be of one grid, so the missing cells are counted beforehand.
-    """
-    if truth is None and coarse is None:
-        return None
-    one = pr.isel(member=0) if truth is None else truth
-    counted, frames = np.zeros(1), 0
-    for slab in _slabs(one, piece_values):
-        sizes = {**one.sizes, "time": len(slab)}
-        shape = np.broadcast_to(
-            np.float32(0), tuple(sizes.values())
-        )  # pr itself may be costly to read
-        like = _with_tile(xr.DataArray(shape, dims=tuple(sizes)))
-        known = {"truth": truth, "coarse": coarse}
-        loaded = {k: None if v is None else _load(v, slab, k) for k, v in known.items()}
-        valid = scored_cells(like, **loaded)
-        some = valid.any(axis=(1, 2, 3))
-        counted, frames = counted + valid.sum(axis=0), frames + int(some.sum())
-    often = np.asarray((counted >= max(SCORED_OFTEN * frames, 1)).all(axis=0))
-    found = None if often.all() else largest_rectangle(often)
-    return (found[0].start, found[0].stop, found[1].start, found[1].stop) if found else None
+def _scored(cut: dict[str, xr.DataArray]) -> np.ndarray:
+    """Where a piece is scored; there its members are complete."""
+    valid = scored_cells(cut["pr"], cut.get("truth"), cut.get("coarse"))
+    assert_complete(cut["pr"], valid)
+    return valid
 
 
 def _by_block(sums: xr.Dataset) -> Iterator[xr.Dataset]:
@@ -174,103 +215,3 @@ def _merge(parts: Iterable[xr.Dataset]) -> xr.Dataset:
         key = int(part["block"])
         blocks[key] = blocks[key] + part if key in blocks else part
     return xr.concat([blocks[k] for k in sorted(blocks)], "block", join="exact")
-
-
-def _assert_comparable(arrays: Mapping[str, xr.DataArray | None], area: xr.DataArray) -> None:
-    pr = arrays["pr"]
-    assert pr is not None
-    assert_aligned(pr, arrays["truth"], "truth")
-    assert_aligned(pr, arrays["coarse"], "coarse", ("time", "tile"))
-    assert_aligned(pr, area, "area")
-    for name, array in arrays.items():
-        if array is not None and array.attrs.get("units", "kg m-2 s-1") != "kg m-2 s-1":
-            raise ValueError(f"{name} is in {array.attrs['units']}; convert it to kg m-2 s-1")
-
-
-def assert_aligned(
-    pr: xr.DataArray,
-    other: xr.DataArray | None,
-    name: str,
-    dims: tuple[str, ...] = ("time", "tile", "y", "x"),
-) -> None:
-    """Refuse arrays whose sizes or coordinates differ at all: a join would silently drop cells."""
-    if other is None:
-        return
-    for dim in dims:
-        if dim in other.dims and dim in pr.dims and pr.sizes[dim] != other.sizes[dim]:
-            raise ValueError(
-                f"pr and {name} differ along {dim}: {pr.sizes[dim]} and {other.sizes[dim]} points"
-            )
-    for key in ("time", "tile", "y", "x", "lat", "lon"):
-        if key not in pr.coords or key not in other.coords or not set(pr[key].dims) <= set(dims):
-            continue
-        a, b = pr[key].values, other[key].values
-        if a.shape != b.shape or not np.array_equal(a, b):
-            raise ValueError(
-                f"the coordinate {key} of pr and {name} differ; select the same cells and times, "
-                "and copy the coordinate where it differs by rounding only"
-            )
-
-
-def _slabs(pr: xr.DataArray, piece_values: int) -> Iterator[range]:
-    """Ranges of time to read at once: whole storage chunks if 16 pieces' worth of values allow."""
-    count = pr.sizes["time"]
-    per_frame = pr.size // count
-    most = max(1, 16 * piece_values // per_frame)
-    chunk = max(pr.chunksizes["time"]) if pr.chunks is not None else count
-    few = max(1, 2 * piece_values // per_frame // chunk)  # small chunks are read several at once
-    length = most if chunk > most else few * chunk
-    return (range(k, min(k + length, count)) for k in range(0, count, length))
-
-
-def _pieces(
-    frames: np.ndarray, slab: range, block: int, sizes: Mapping[Hashable, int], piece_values: int
-) -> Iterator[range]:
-    """Cut a slab at gaps, at the edges of blocks, and to a size that fits in memory."""
-    per_frame = int(np.prod([n for d, n in sizes.items() if d != "time"]))
-    longest = max(1, piece_values // per_frame)
-    start = slab.start
-    while start < slab.stop:
-        stop = start + 1
-        same = frames[start] // block
-        while (
-            stop < slab.stop
-            and stop - start < longest
-            and frames[stop] // block == same
-            and frames[stop] == frames[stop - 1] + 1
-        ):
-            stop += 1
-        yield range(start, stop)
-        start = stop
-
-
-def _with_tile(array: xr.DataArray) -> xr.DataArray:
-    array = array if "tile" in array.dims else array.expand_dims("tile")
-    order = [d for d in ("member", *FIELD) if d in array.dims]
-    return array.transpose(*order).reset_coords(drop=True)
-
-
-def _load(array: xr.DataArray, slab: range, name: str) -> xr.DataArray:
-    loaded = array.isel(time=slice(slab.start, slab.stop)).compute()
-    _assert_none(
-        loaded.copy(data=np.isinf(loaded.values)),
-        f"{name} has {{}} infinite values, the first at {{}}; correct it",
-    )
-    return _with_tile(loaded)
-
-
-def _assert_complete(pr: xr.DataArray, valid: np.ndarray) -> None:
-    """Members have a value wherever they are scored."""
-    _assert_none(
-        pr.isnull() & xr.DataArray(valid, dims=FIELD),
-        "pr has {} values that are not finite, the first at {}; an ensemble with gaps cannot be "
-        "scored: run the partition again, leave the time out, or set the truth to NaN there",
-    )
-
-
-def _assert_none(bad: xr.DataArray, message: str) -> None:
-    if not bad.any():
-        return
-    first = int(bad.any([d for d in bad.dims if d != "time"]).values.argmax())
-    where = str(bad["time"].values[first]) if "time" in bad.coords else f"frame {first}"
-    raise ValueError(message.format(int(bad.sum()), where))

@@ -7,27 +7,32 @@ lets the slope of the coarse spectrum go on; radar networks and kinds of weather
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from stvd.transforms import MM_PER_HOUR
 
+TEXTURE_FRAMES = 48
+"""Frames, at most, that a texture is measured on."""
 CALM, USUAL = 1e-3, 1.9
 """Increments well below CALM (mm h-1) say nothing; the ratio is then USUAL, that of rough radar rain."""
 
 
-def squared_increments(coarse: Tensor) -> Tensor:
-    """Mean squared increments of √P over one and over two coarse cells along y and x, of each frame.
+def squared_increments(rain: Tensor, cells: int = 1) -> Tensor:
+    """Mean squared increments of √P over so many cells and over twice as many along y and x, of each frame.
 
     Parameters
     ----------
-    coarse : Tensor, shape (..., y, x), kg m-2 s-1; NaN is missing
+    rain : Tensor, shape (..., y, x), kg m-2 s-1; NaN is missing
+    cells : the smaller distance
 
     Returns
     -------
     Tensor, shape (..., 2), mm h-1; 0 where a field is too small or missing
     """
-    root = (coarse / MM_PER_HOUR).clamp_min(0.0).sqrt()
+    root = (rain / MM_PER_HOUR).clamp_min(0.0).sqrt()
 
     def mean_square(distance: int) -> Tensor:
         steps = [
@@ -40,11 +45,11 @@ def squared_increments(coarse: Tensor) -> Tensor:
             return root.new_zeros(root.shape[:-2])
         return torch.cat([step.flatten(-2) for step in steps], dim=-1).square().nanmean(-1)
 
-    return torch.stack([mean_square(1), mean_square(2)], dim=-1).nan_to_num(nan=0.0)
+    return torch.stack([mean_square(cells), mean_square(2 * cells)], dim=-1).nan_to_num(nan=0.0)
 
 
 def scaling_exponent(increments: Tensor) -> Tensor:
-    """2H = log2 of the ratio of the squared increments over two cells to those over one.
+    """2H = log2 of the ratio of the squared increments over the larger distance to those over the smaller.
 
     Parameters
     ----------
@@ -56,3 +61,14 @@ def scaling_exponent(increments: Tensor) -> Tensor:
     """
     one, two = increments.unbind(-1)
     return torch.log2((two + USUAL * CALM) / (one + CALM))
+
+
+def texture(fine: Iterable[Tensor]) -> Tensor:
+    """2H of fine rain, from its increments over two and four cells; shape ().
+
+    Parameters
+    ----------
+    fine : Tensors, shape (..., y, x), kg m-2 s-1, one a frame; NaN is missing
+    """
+    each = [squared_increments(frame, 2).reshape(-1, 2).mean(0) for frame in fine]
+    return scaling_exponent(torch.stack(each).mean(0))

@@ -45,6 +45,7 @@ class TrainingConfig(BaseModel):
     flips : mirror and transpose crops (only without winds among the predictors)
     zoom : largest magnification of crops (`stvd.dataset.Crops`); 1 for none
     valid_share : least share of cells with data in a crop; the loss is taken over these
+    rainiest_of : each crop is the one with the most coarse rain of so many
     shared_level : share of windows whose frames have one noise level, as in sampling; the others have one
         level a frame, as published
     reveal : share of windows of which the first frame, the last or both are given without noise; the loss is
@@ -70,6 +71,7 @@ class TrainingConfig(BaseModel):
     flips: bool = False
     zoom: float = Field(1.0, ge=1, le=4)
     valid_share: float = Field(1.0, gt=0, le=1)
+    rainiest_of: int = Field(1, ge=1)
     shared_level: float = Field(0.0, ge=0, le=1)
     reveal: float = Field(0.0, ge=0, le=1)
     mean_warmup: int = Field(0, ge=0)
@@ -82,7 +84,15 @@ class TrainingConfig(BaseModel):
             raise ValueError(f"warmup {self.warmup} is not shorter than the {self.steps} steps")
         return self
 
-    def crops(self, events: Sequence[Event], window: int, factor: int, *, roughness: bool) -> Crops:
+    def crops(
+        self,
+        events: Sequence[Event],
+        window: int,
+        factor: int,
+        *,
+        roughness: bool = False,
+        texture: bool = False,
+    ) -> Crops:
         """The crops that are trained on."""
         return Crops(
             events,
@@ -92,7 +102,9 @@ class TrainingConfig(BaseModel):
             flips=self.flips,
             zoom=self.zoom,
             valid_share=self.valid_share,
+            rainiest_of=self.rainiest_of,
             roughness=roughness,
+            texture=texture,
         )
 
 
@@ -211,7 +223,13 @@ def optimise(
         )
     loop = _Loop(network, config, _identity(model, channels, events, config))
     loop.resume(out / STATE)
-    crops = config.crops(events, model.window, channels.factor, roughness=channels.roughness)
+    crops = config.crops(
+        events,
+        model.window,
+        channels.factor,
+        roughness=channels.roughness,
+        texture=channels.texture is not None,
+    )
     clock, since = time.perf_counter(), loop.step
     losses: list[Tensor] = []
     while loop.step < config.steps:
@@ -263,13 +281,13 @@ def grid_contract(events: list[Event], factor: int) -> GridContract:
 def _batch(
     crops: Crops, channels: Channels, config: TrainingConfig, step: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    coarse, statics, truth, exponent = crops.batch(config.seed, step, config.batch)
+    coarse, statics, truth, exponent, texture = crops.batch(config.seed, step, config.batch)
     edge = HALO * channels.factor
     # Truth under a coarse cell without data is not scored: the model is not told what rained there.
     known = repeat_cells(coarse[:, :, :1].isfinite(), channels.factor)[..., edge:-edge, edge:-edge]
     truth = truth.where(known, float("nan"))
     fields = channels.model_copy(update={"statics": ()})
-    x = fields.inputs(coarse, None, periodic_x=False, exponent=exponent)
+    x = fields.inputs(coarse, None, periodic_x=False, exponent=exponent, texture=texture)
     x = x[..., edge:-edge, edge:-edge]
     if statics is not None:
         fixed = channels.scale_statics(statics)
@@ -322,19 +340,18 @@ class _Loop:
         noise = torch.randn(target.shape, generator=draw)
         noise = correlated(noise, self.network.noise_correlation).where(hidden, 0.0)
         level, noise, hidden = (t.to(self.device) for t in (level, noise, hidden))
-        valid = target.isfinite()
+        valid = target.isfinite().to(target.dtype)
         target = target.nan_to_num(nan=0.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=c.precision == "bfloat16"):
             if self.step < c.mean_warmup:
-                loss = self.network.mean_loss(target, inputs, valid.to(target.dtype))
+                loss = self.network.mean_loss(target, inputs, valid)
             else:
-                weight = (valid & hidden).to(target.dtype)
                 loss = self.network.loss(
                     target,
                     inputs,
                     time=level,
                     noise=noise,
-                    weight=weight,
+                    weight=valid * hidden,
                     mean_weight=c.mean_weight,
                 )
         if not torch.isfinite(loss):

@@ -56,6 +56,7 @@ class WindowSampler:
             self.channels,
             periodic_x=bool(coarse.attrs["periodic_x"]),
             joined=sampler.halo > 0,
+            texture=coarse.attrs.get("texture"),
         )
         network = checkpoint.network.to(engine.device)
         pieces = self.domain.pieces(sampler, network.multiple).to(engine.device)

@@ -9,8 +9,9 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
+from stvd.cluster import produce
 from stvd.contract import Finding
-from stvd.generate import Outcome, examine, produce
+from stvd.generate import Outcome, examine
 from stvd.partition import Partition
 from stvd.partition_summary import figures, summarise
 from stvd.plausibility import ImplausibleSample

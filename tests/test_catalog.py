@@ -14,6 +14,7 @@ import yaml
 from stvd.catalog import SCHEMES, describe, list_sources, open_source
 from stvd.contract import CatalogError, violations
 from stvd.faults import spoil
+from stvd.fingerprint import digest_dataset
 from stvd.grid import coarsen_area_weighted
 from stvd.lattice import CALENDARS, Period, TimeAxis
 from stvd.layout import write_record
@@ -198,6 +199,18 @@ def test_a_source_is_lazy_and_meets_the_contract(tmp_path):
     assert rain["pr"].dtype == np.float32
     assert rain["pr"].values[:, 0, 0].tolist() == [0, 1, 2, 3]
     assert rain.attrs["source"] == "rain"
+
+
+def test_the_texture_that_is_asked_for_is_a_part_of_the_input(tmp_path):
+    plain = source(tmp_path, field())
+    assert "texture" not in plain.attrs
+    asked = plain.assign_attrs(texture=1.5)
+    assert digest_dataset(asked) != digest_dataset(plain)
+    path = write(tmp_path, document({**ADAPTER, "texture": 1.5}))
+    assert open_source("rain", catalog=path).attrs["texture"] == 1.5
+    path = write(tmp_path, document({**ADAPTER, "texture": 3.0}))
+    with pytest.raises(CatalogError, match="texture"):
+        open_source("rain", catalog=path)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def test_years_outside_the_reference_against_those_in_it() -> None:
     assert found["pr_total_change_area"].values == pytest.approx([17.5, 35.0])
     assert (found["pr_total_agreement"] == 1).all()
     assert found.attrs["reference"] == "2001-2002"
+    assert found.attrs["years"] == "2003-2004"
     assert found["pr_total_change"].attrs["reference_years"] == "2001-2002 (2 years)"
 
 

@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from stvd.checkpoint import Checkpoint, GridContract
-from stvd.conditioning import Channels, Standard
+from stvd.conditioning import Channels, Standard, Texture
 from stvd.domain import Domain, stacked
 from stvd.downscale import downscale
 from stvd.engine import Engine
@@ -76,6 +76,20 @@ def test_x_goes_on_over_the_edges_of_faces():
         assert torch.equal(x[0, 0, 2], orog)  # what is already fine is what it was
     assert jumps[True] < 1.3 * inside
     assert jumps[False] > 2 * inside
+
+
+def test_the_texture_of_a_source_is_told_on_every_face():
+    coarse, grid = source((32, 32), tiles=6)
+    channels = Channels(
+        rain=RainTransform(),
+        scales={name: Standard(mean=1.0, std=0.5) for name in ("roughness", "texture")},
+        roughness=True,
+        texture=Texture(low=0.5, high=1.5, usual=(1.0, 0.0)),
+    )
+    rain = torch.from_numpy(coarse["pr"].values.astype(np.float32))[None, :, None]
+    for asked, told in ((None, 0.0), (1.25, 0.5), (1.9, 1.0)):
+        domain = Domain.of(grid, channels, periodic_x=False, joined=True, texture=asked)
+        assert (domain.inputs(rain)[:, :, 2] == told).all()
 
 
 def test_faces_that_nothing_locates_are_sampled_one_by_one():

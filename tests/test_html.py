@@ -267,6 +267,7 @@ def test_numbers_for_readers(value: object, said: str) -> None:
 
 def test_scores_are_explained_by_their_longest_name() -> None:
     assert meaning("crps_fair").startswith("fair continuous")
+    assert meaning("p99_9_ratio") == "quantile of pooled values over that of the truth · 99.9%"
     assert meaning("fss_1mmh_8cells") == "fractions skill score of a member · 1mmh · 8cells"
     assert meaning("something_else") == ""
 

@@ -13,7 +13,7 @@ from stvd.product import Product, open_product
 def publish(product: Product, number: int, seed: int = 0, key: str = KEY, **how: bool) -> None:
     partition = cell(number)
     with product.write(partition, key, **how) as writer:
-        pr = samples(partition.frames, partition.members, seed=seed)
+        pr = samples(partition.frames, partition.members, product.shape, seed)
         writer.put(partition.frames, partition.members, pr)
         writer.commit()
 

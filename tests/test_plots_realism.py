@@ -58,8 +58,8 @@ def test_skill_has_a_row_for_every_part() -> None:
     assert [a.get_title(loc="left") for a in figure.axes] == ["by season", "by threshold"]
     first = figure.axes[0]
     assert [t.get_text() for t in first.get_yticklabels()] == ["DJF", "JJA"]
-    assert first.lines[0].get_xdata().tolist() == [3, 5]
-    assert {"fair CRPS (kg m⁻² s⁻¹)", "FSS, 8 cells"} <= set(texts(figure))
+    assert first.lines[0].get_xdata().tolist() == [10_800, 18_000]  # 3 and 5 times 3600
+    assert {"fair CRPS (mm h⁻¹)", "FSS, 8 cells"} <= set(texts(figure))
 
 
 def test_regions_and_events_stand_where_they_are() -> None:

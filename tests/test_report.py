@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from product_samples import make_product
+from product_samples import make_product, make_spec
 from test_kept_states import publish
 
+from stvd.diagnostics import diagnose
 from stvd.diagnostics.percentiles import wet_day_percentiles
 from stvd.diagnostics.tables import tables
 from stvd.lattice import TimeAxis
@@ -38,17 +39,37 @@ def basin(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_report_stands_until_something_is_published(product: Product, tmp_path: Path) -> None:
-    folder = tmp_path / "reports" / "test"
-    first = report_on(product.uri, None, folder)
-    made = (folder / "report.json").stat().st_mtime_ns
-    assert report_on(product.uri, None, folder) == first
-    assert (folder / "report.json").stat().st_mtime_ns == made
+def test_a_report_stands_until_something_is_published(tmp_path: Path) -> None:
+    """A new cell is counted alone, with the step into it, and the report is that of the whole record."""
+    axis, frames, shape = make_spec().axis, range(60), (16, 16)
+    made = synthetic_coarse(axis, frames, shape), synthetic_grid(shape)
+    write_record(tmp_path / "record.nc", *made, synthetic_truth(axis, frames, shape))
+    source = Source.find(str(tmp_path / "record.nc"), Path())
+    spec = make_spec(chunks=None, shards=None)
+    product = Product.create_or_open(tmp_path / "product", spec, source.grid())
+    publish(product, 0)
     publish(product, 1)
-    second = report_on(product.uri, None, folder)
+    folder = tmp_path / "reports" / "test"
+    first = report_on(product.uri, source, folder)
+    made_at = (folder / "report.json").stat().st_mtime_ns
+    assert report_on(product.uri, source, folder) == first
+    assert (folder / "report.json").stat().st_mtime_ns == made_at
+    kept = set(folder.with_name("test.states").iterdir())
+    publish(product, 2)
+    second = report_on(product.uri, source, folder)
     assert second.snapshot != first.snapshot
     assert second.period != first.period
-    assert len(list(folder.with_name("test.states").iterdir())) == 2
+    now = set(folder.with_name("test.states").iterdir())
+    assert kept < now
+    assert sum("scores_" in f.name for f in now - kept) == 3  # two systems, and what is scored
+    direct = diagnose(
+        open_product(product.uri), truth=source.truth(frames), coarse=source.coarse(frames),
+        grid=source.grid(), axis=axis, window=spec.lattice,
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(second.scores(), direct.score_table(), rtol=1e-9)
+    assert set(open_diagnostics(product.uri, "skill")["by"].values) == {"season", "threshold"}
+    skill = pd.read_csv(second.tables["skill.csv"])
+    pd.testing.assert_frame_equal(skill, direct.lists["skill"], check_dtype=False, rtol=1e-9)
 
 
 def test_regions_and_events_are_listed(product: Product, basin: Path, tmp_path: Path) -> None:
@@ -61,9 +82,16 @@ def test_regions_and_events_are_listed(product: Product, basin: Path, tmp_path: 
     events = pd.read_csv(report.tables["events.csv"])
     assert (events["peak"] > 1.0).all()
     assert events["volume_km3"].is_monotonic_decreasing
+    published = open_diagnostics(product.uri, "events").load()
+    np.testing.assert_allclose(published["peak"], events["peak"])
+    assert published["peak"].attrs["units"] == "mm h-1"
+    means = open_diagnostics(product.uri, "regions_period_to_date").load()
+    assert means["region_name"].values.tolist() == ["basin"]
+    assert means.attrs["product_snapshot"] == report.snapshot
     regions = pd.read_csv(report.tables["regions.csv"])
     assert set(regions["region"]) == {"basin"}
     assert set(regions["table"]) == {"period_to_date"}
+    assert set(regions["start"]) == {"2000-01-01T00:00:00"}
     page = Path(report.pages["report_2000"]).read_text()
     assert "period to date" in page
     assert 'src="http' not in page
@@ -112,7 +140,7 @@ def test_truth_that_was_rewritten_is_another_input(tmp_path: Path) -> None:
 
     def identity(**changes: xr.Dataset) -> dict[str, str]:
         write_record(tmp_path / "record.nc", **(record | changes))
-        return Inputs.of(Source.find(str(tmp_path / "record.nc"), Path()), range(4)).identity
+        return Inputs.of(Source.find(str(tmp_path / "record.nc"), Path()), {0: range(4)}).identity
 
     first = identity()
     assert identity() == first

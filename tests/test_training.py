@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from stvd.checkpoint import CARD, WEIGHTS, Card, Checkpoint, CheckpointError
-from stvd.conditioning import Channels
+from stvd.conditioning import Channels, Texture
 from stvd.dataset import HALO, Crops, Event, fit_channels, magnify
 from stvd.model import preset
 from stvd.structure import scaling_exponent, squared_increments
@@ -53,7 +53,7 @@ def run(out: Path, config: TrainingConfig = CONFIG, **options) -> Checkpoint:
 
 def test_crops_of_coarse_and_truth_are_the_same_place():
     crops = Crops([event(periodic=True)], window=3, size=16, factor=8)
-    coarse, statics, truth, _ = crops.batch(seed=1, step=5, size=4)
+    coarse, statics, truth, *_ = crops.batch(seed=1, step=5, size=4)
     assert coarse.shape == (4, 3, 2, 2 + 2 * HALO, 2 + 2 * HALO)
     assert statics.shape == (4, 1, 16, 16)
     assert truth.shape == (4, 3, 1, 16, 16)
@@ -68,7 +68,7 @@ def alone(record: Event) -> Event:
 
 def test_magnified_crops_still_agree_and_are_smoother():
     record = alone(event(cells=10))
-    coarse, statics, truth, _ = Crops([record], 3, 16, 8, zoom=2.0).batch(1, 5, 64)
+    coarse, statics, truth, *_ = Crops([record], 3, 16, 8, zoom=2.0).batch(1, 5, 64)
     assert statics is None
     blocks = truth.view(64, 3, 2, 8, 2, 8).mean((3, 5))
     torch.testing.assert_close(blocks, coarse[:, :, 0, HALO:-HALO, HALO:-HALO])
@@ -82,6 +82,15 @@ def test_linear_magnification():
     piece = np.array([[0.0, 2.0, 6.0]], np.float32)
     # at 0, 1/2, 1, 3/2: 0, 1, 2, (2 + 6) / 2
     assert magnify(np.repeat(piece, 2, 0), 2.0, (1, 4)).tolist() == [[0, 1, 2, 4]]
+
+
+def test_rain_is_preferred_when_crops_are_drawn():
+    record = event()
+    record.coarse[..., :3] *= 0.1
+    one, best = (
+        Crops([record], 3, 16, 8, rainiest_of=k).batch(1, 5, 64).coarse[:, :, 0] for k in (1, 4)
+    )
+    assert float(best.mean()) > 1.2 * float(one.mean())
 
 
 def test_a_crop_knows_the_roughness_of_its_field():
@@ -100,6 +109,19 @@ def test_a_crop_knows_the_roughness_of_its_field():
     assert plain.exponent(0, frames, 1.0) == scaling_exponent(whole)
 
 
+def test_a_crop_knows_the_texture_of_its_event():
+    record = alone(event(cells=10))
+    crops = Crops([record], 3, 16, 8, zoom=2.0, roughness=True, texture=True)
+    smooth = crops.textures[0]
+    whole = squared_increments(torch.from_numpy(record.truth), 2).mean(0)
+    assert smooth[0] == scaling_exponent(whole)
+    assert smooth[-1] > smooth[0]
+    known = crops.batch(1, 5, 32).texture
+    assert known is not None
+    assert (known == smooth[0]).float().mean() == pytest.approx(0.5, abs=0.3)
+    assert float(smooth.min()) <= float(known.min()) < float(known.max()) <= float(smooth.max())
+
+
 def test_training_is_told_the_roughness_of_the_field_and_not_of_the_crop(tmp_path, monkeypatch):
     record = alone(event(cells=10))
     crops = CONFIG.crops([record], 3, 8, roughness=True)
@@ -114,6 +136,30 @@ def test_training_is_told_the_roughness_of_the_field_and_not_of_the_crop(tmp_pat
     train("test", preset("tiny", 2, 3), channels, [record], CONFIG, tmp_path)
     assert len(told) == CONFIG.steps
     assert all(torch.equal(t, crops.batch(CONFIG.seed, k, 2).exponent) for k, t in enumerate(told))
+
+
+def test_the_texture_that_is_asked_for_reaches_the_model_and_is_held_in_range():
+    crops = CONFIG.crops([alone(event(cells=10))], 3, 8, roughness=True, texture=True)
+    with pytest.raises(ValueError, match="needs roughness"):
+        Channels(rain=RainTransform(), texture=Texture(low=0.5, high=1.5, usual=(1.0, 0.0)))
+    fitted = fit_channels(crops, [], [], seed=0)
+    channels = fitted.model_copy(update={"texture": Texture(low=0.5, high=1.5, usual=(0.2, 1.0))})
+    assert channels.channels == 3
+    coarse = torch.rand(2, 3, 1, 6, 6)
+
+    def told(asked: float | None) -> float:
+        texture = None if asked is None else torch.tensor(asked)
+        x = channels.inputs(
+            coarse, None, periodic_x=False, exponent=torch.full((2,), 0.9), texture=texture
+        )
+        value = x[:, :, 2]
+        assert (value == value.flatten()[0]).all()
+        scale = channels.scales["texture"]
+        return float(value.flatten()[0]) * scale.std + scale.mean
+
+    assert told(1.2) == pytest.approx(1.2, abs=1e-5)
+    assert told(1.9) == pytest.approx(1.5, abs=1e-5)
+    assert told(None) == pytest.approx(1.1, abs=1e-5)
 
 
 def test_knots_are_fitted_on_crops():
@@ -195,7 +241,7 @@ def test_warming_up_the_mean_leaves_the_denoiser_alone(tmp_path):
 
 def test_flipped_crops_still_agree():
     crops = Crops([event()], window=3, size=16, factor=8, flips=True)
-    coarse, _, truth, _ = crops.batch(seed=1, step=5, size=8)
+    coarse, _, truth, *_ = crops.batch(seed=1, step=5, size=8)
     blocks = truth.view(8, 3, 2, 8, 2, 8).mean((3, 5))
     torch.testing.assert_close(blocks, coarse[:, :, 0, HALO:-HALO, HALO:-HALO])
 

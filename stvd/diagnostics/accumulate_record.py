@@ -16,7 +16,7 @@ from stvd.contract import QUANTITIES
 from stvd.diagnostics.accumulate import NO_REFERENCE, Reference, State, merged, state_of
 from stvd.diagnostics.days import DayLattice, assert_ascending
 from stvd.lattice import TimeAxis
-from stvd.statistics import assert_aligned
+from stvd.score_pieces import assert_aligned
 from stvd.units import convert
 
 RATE = QUANTITIES["pr"].units

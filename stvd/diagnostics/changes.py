@@ -9,7 +9,7 @@ import xarray as xr
 
 from stvd.diagnostics.climate import TooFewYears, change, climatology, years_of
 from stvd.diagnostics.ensemble import area_mean
-from stvd.statistics import assert_aligned
+from stvd.score_pieces import assert_aligned
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def changes(annual: xr.Dataset, area: xr.DataArray, baseline: Baseline) -> xr.Da
         found[f"{name}_change_area"] = mean.assign_attrs(
             made["change"].attrs, long_name=f"area mean of the {made['change'].attrs['long_name']}"
         )
-    return xr.Dataset(found, attrs={"reference": str(baseline)})
+    first, last = years_of(later)[[0, -1]]
+    return xr.Dataset(found, attrs={"reference": str(baseline), "years": f"{first}-{last}"})
 
 
 def _members(field: xr.DataArray) -> list[int]:

@@ -35,7 +35,7 @@ def climate_figures(
         | _trends(tables.get("trends"), tables.get("annual"), name, grid)
         | _changes(tables.get("change"), name, grid)
         | _exceedance(tables.get("exceedance"), name)
-        | _return_periods(tables.get("return_periods"), name, grid)
+        | _return_periods(tables.get("return_periods"), tables.get("annual"), name, grid)
         | _return_levels(tables.get("return_levels"), tables.get("annual"), name, grid)
     )
 
@@ -125,11 +125,12 @@ def _changes(table: xr.Dataset | None, name: str, grid: xr.Dataset | None) -> di
             continue
         agreement = table.get(f"{quantity}_agreement")
         said = str(mean.attrs["long_name"])
+        over = f"{table.attrs['years']} against {table.attrs['reference']}"
         found[f"change_{quantity}"] = maps.signed_map(
             {"ensemble mean": mean}, said, "%",
             doubtful=None if agreement is None else {"ensemble mean": agreement < AGREED},
             doubt=f"fewer than {AGREED:.0%} of the members agree",
-            grid=grid, title=f"{said.capitalize()} · {name} · against {table.attrs['reference']}",
+            grid=grid, title=f"{said.capitalize()} · {name} · {over}",
         )  # fmt: skip
     return found
 
@@ -141,24 +142,35 @@ def _exceedance(table: xr.Dataset | None, name: str) -> dict[str, Figure]:
         assert table is not None
         quantity = str(variable).removesuffix("_exceedance_area")
         share = table[variable].isel(time=-1)
+        said = str(share.attrs["long_name"]).removeprefix("share of the area in which the ")
+        said = said.removesuffix(" exceeds the threshold").capitalize()
         if bool(share.notnull().any()):
             year, whole = int(table["year"][-1]), bool(table["complete"][-1])
             found[f"exceedance_{quantity}_{year}{'' if whole else '_to_date'}"] = (
                 plots_climate.exceedance_curve(
                     share, f"{quantity}_threshold",
-                    title=f"Area above thresholds, {quantity} · {name} · {year}",
+                    title=f"{said}, area above thresholds · {name} · {_dates(table)}",
                 )
             )  # fmt: skip
     return found
 
 
+def _dates(table: xr.Dataset) -> str:
+    """The last period of a table: a year, or the days of it that there are."""
+    if bool(table["complete"][-1]) or "time_bnds" not in table:
+        return str(int(table["year"][-1]))
+    start, end = (str(t)[:10] for t in table["time_bnds"].values[-1])
+    return f"{start} to {end}"
+
+
 def _return_periods(
-    table: xr.Dataset | None, name: str, grid: xr.Dataset | None
+    table: xr.Dataset | None, annual: xr.Dataset | None, name: str, grid: xr.Dataset | None
 ) -> dict[str, Figure]:
     """How rare a given event is, cell by cell."""
     if table is None or not bool(table["return_period"].notnull().any()):
         return {}
-    title = f"Return period of {table.attrs['event']} · {name}"
+    years = "" if annual is None else f" · {_years_text(annual)}"
+    title = f"Return period of {table.attrs['event']} · {name}{years}"
     return {"return_period": maps.rarity_map(table["return_period"], grid=grid, title=title)}
 
 

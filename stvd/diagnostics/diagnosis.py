@@ -31,6 +31,7 @@ class Diagnosis:
     animations : name → GIF
     lists : `regions` (`summaries.ensemble_summary`) and `events` (`events.largest_events`), if wanted,
         and with truth `skill` (`skill.skill_rows`)
+    listed : the same as datasets (`stvd.diagnostics.listed`)
     """
 
     name: str
@@ -42,11 +43,13 @@ class Diagnosis:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     animations: Mapping[str, bytes] = field(default_factory=dict)
     lists: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    listed: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     def datasets(self) -> dict[str, xr.Dataset]:
-        """Tables and scores by the name of their file, described as in CF."""
+        """Tables, lists and scores by the name of their file, described as in CF."""
         about = {**self.attrs, "Conventions": "CF-1.11", "period": self.period}
-        named = {**self.tables, **{f"scores_{k}": v for k, v in self.scores.items()}}
+        scores = {f"scores_{system}": scored for system, scored in self.scores.items()}
+        named = {**self.tables, **self.listed, **scores}
         return {name: table.assign_attrs({**about, **table.attrs}) for name, table in named.items()}
 
     def metrics(self, *, intervals: bool = False) -> dict[str, float]:

@@ -25,13 +25,13 @@ def area_mean(field: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
     return field.weighted(weights).mean(dims).assign_attrs(field.attrs)
 
 
-def with_ensemble(table: xr.Dataset, area: xr.DataArray) -> xr.Dataset:
+def with_ensemble(table: xr.Dataset, area: xr.DataArray | None) -> xr.Dataset:
     """Add to every quantity `q` its `q_mean`, `q_std`, `q_quantile` and `q_area`.
 
     Parameters
     ----------
     table : quantities of shape (time, ..., member, [tile,] y, x) with CF attributes
-    area : DataArray, shape ([tile,] y, x), m2
+    area : DataArray, shape ([tile,] y, x), m2; None leaves `q_area` out
 
     Returns
     -------
@@ -48,21 +48,21 @@ def with_ensemble(table: xr.Dataset, area: xr.DataArray) -> xr.Dataset:
     return made
 
 
-def _statistics(table: xr.Dataset, names: list[str], area: xr.DataArray) -> xr.Dataset:
+def _statistics(table: xr.Dataset, names: list[str], area: xr.DataArray | None) -> xr.Dataset:
     found: dict[str, xr.DataArray] = {}
     for name in names:
         field, attrs = table[name], table[name].attrs
-        said, methods = attrs["long_name"], attrs["cell_methods"]
+        said, methods = attrs["long_name"], attrs.get("cell_methods", "")
         found[f"{name}_mean"] = field.mean("member").assign_attrs(
             attrs,
             long_name=f"ensemble mean of the {said}",
-            cell_methods=f"{methods} realization: mean",
+            cell_methods=f"{methods} realization: mean".strip(),
         )
         if field.sizes["member"] > 1:
             found[f"{name}_std"] = field.std("member", ddof=1).assign_attrs(
                 attrs,
                 long_name=f"ensemble spread of the {said}",
-                cell_methods=f"{methods} realization: standard_deviation",
+                cell_methods=f"{methods} realization: standard_deviation".strip(),
             )
             # skipna would send every cell through numpy's slow nanquantile, one by one.
             found[f"{name}_quantile"] = (
@@ -70,7 +70,8 @@ def _statistics(table: xr.Dataset, names: list[str], area: xr.DataArray) -> xr.D
                 .astype(field.dtype)
                 .assign_attrs(attrs, long_name=f"ensemble quantile of the {said}")
             )
-        found[f"{name}_area"] = area_mean(field.astype(np.float64), area).assign_attrs(
-            attrs, long_name=f"area mean of the {said}"
-        )
+        if area is not None:
+            found[f"{name}_area"] = area_mean(field.astype(np.float64), area).assign_attrs(
+                attrs, long_name=f"area mean of the {said}"
+            )
     return xr.Dataset(found)

@@ -119,7 +119,7 @@ def _place_maps(material: Material) -> dict[str, Figure]:
     if table is not None and material.regions:
         found["regions"] = region_map(
             table["pr_total_mean"], material.regions, grid=material.static,
-            title=f"Regions, total precipitation of {int(table['year'])} · {material.name}",
+            title=f"Regions, total precipitation · {material.name} · {_dates(table, material)}",
         )  # fmt: skip
     events = material.lists.get("events")
     if table is not None and events is not None and len(events):
@@ -176,8 +176,7 @@ def _period_maps(material: Material) -> dict[str, Figure]:
             if material.years is not None and year not in material.years:
                 continue
             suffix = str(year) if kind == "annual" else f"{year}_to_date"
-            start, end = (str(t)[:19].replace(" ", "T") for t in table["time_bnds"].values)
-            dates = _short(Period(start=start, end=end, calendar=material.axis.calendar))
+            dates = _dates(table, material)
             there = [n for n in (*MAPPED, *SMALL) if _has_values(table, n)]
             for name in (n for n in MAPPED if n in there):
                 said = str(table[name].attrs["long_name"]).capitalize()
@@ -196,6 +195,12 @@ def _period_maps(material: Material) -> dict[str, Figure]:
 
 def _periods(table: xr.Dataset | None) -> list[xr.Dataset]:
     return [] if table is None else [table.isel(time=k) for k in range(table.sizes["time"])]
+
+
+def _dates(table: xr.Dataset, material: Material) -> str:
+    """The period of one time of a table."""
+    start, end = (str(t)[:19].replace(" ", "T") for t in table["time_bnds"].values)
+    return _short(Period(start=start, end=end, calendar=material.axis.calendar))
 
 
 def _has_values(table: xr.Dataset, name: str) -> bool:

@@ -63,7 +63,8 @@ READ = {
     "consistency": (
         "Left: how far means over coarse cells are from the input. Right: jumps at seams; one is no seam."
     ),
-    "exceedance": "Share of the area whose largest amount or rate of the year is above each threshold.",
+    "exceedance": "Share of the area whose largest amount or rate of the period is above each threshold.",
+    "regions": "Outlines of the regions whose means and scores are in the tables.",
     "events": "Where the largest events peaked, by rank; circles are as large as their water.",
     "return_period": "Years between days with so much rain, on average, by a GEV of all members.",
     "scores_by": "Scores of parts of the record, with 90% intervals.",

@@ -107,6 +107,9 @@ def score_table(record: dict[str, dict[str, dict[str, float | str | None]]]) -> 
 
 def meaning(score: str) -> str:
     """What a score is, by the longest name in `stvd.scores` that it begins with."""
+    if score.endswith("_ratio") and score[:1] == "p" and score[1:2].isdigit():
+        share = score.removeprefix("p").removesuffix("_ratio").replace("_", ".")
+        return f"{ATTRIBUTES['quantile_ratio'][0]} · {share}%"
     known = [k for k in ATTRIBUTES if score == k or score.startswith(f"{k}_")]
     if not known:
         return ""
@@ -125,7 +128,10 @@ def dataset_tables(name: str, dataset: xr.Dataset) -> list[str]:
 
 
 def _of_dims(name: str, part: xr.Dataset, dims: tuple[str, ...]) -> str:
-    drop = [c for c, v in part.coords.items() if SPACE & set(v.dims) or "bnds" in v.dims]
+    drop = [
+        c for c, v in part.coords.items()
+        if SPACE & set(v.dims) or "bnds" in v.dims or "grid_mapping_name" in v.attrs
+    ]  # fmt: skip
     frame = part.drop_vars(drop).to_dataframe(dim_order=list(dims)).reset_index()
     units = {str(n): str(v.attrs.get("units", "1")) for n, v in part.variables.items()}
     return frame_table(f"{name} by {' and '.join(dims)}", frame, units)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from stvd.diagnostics.accumulate_record import Piece, blocks, cell_dims, pieces, thread_count
 from stvd.lattice import TimeAxis
-from stvd.statistics import assert_aligned
+from stvd.score_pieces import assert_aligned
 
 LAGS = (1, 2, 4, 8, 16)
 CELLS = 2048  # of a piece of the field, evenly spread, whose correlation is taken

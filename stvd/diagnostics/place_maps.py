@@ -71,7 +71,14 @@ def event_map(
         for x, y in _peak(canvas, row):
             size = 30 + 250 * row["volume_km3"] / most if most > 0 else 30
             axes.scatter(
-                [x], [y], s=size, facecolor="none", edgecolor=MARK, linewidth=1.4, zorder=3
+                [x],
+                [y],
+                s=size,
+                facecolor="none",
+                edgecolor=MARK,
+                linewidth=1.4,
+                zorder=3,
+                clip_on=False,
             )
             axes.annotate(str(row["rank"]), (x, y), fontsize=8, color=INK, ha="center",
                           va="center", zorder=4, path_effects=HALO)  # fmt: skip

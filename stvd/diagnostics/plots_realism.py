@@ -12,10 +12,11 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from stvd.diagnostics.colours import FAINT, INK, units_text
 from stvd.diagnostics.plots import COLOURS, line_of, plain
+from stvd.scores import RATE
 
 SEAMS = {
     "seam_ratio": "between windows, members",
@@ -115,9 +116,10 @@ def skill(rows: pd.DataFrame, *, title: str = "") -> Figure:
     figure = Figure(figsize=(3.6 * columns, lines * high + 0.5), layout="constrained", dpi=120)
     axes = np.atleast_1d(figure.subplots(lines, columns)).ravel()
     for place, (by, name, part) in zip(axes, shown, strict=False):
-        units = units_text(str(part["units"].iloc[0]))
+        rate = str(part["units"].iloc[0]) == RATE  # else with an offset text over the label
+        units = units_text("mm h-1" if rate else str(part["units"].iloc[0]))
         plain(place, f"{SKILLS[name]}{f' ({units})' if units else ''}", "")
-        bounds = part[["value", "low", "high"]].to_numpy(float)
+        bounds = part[["value", "low", "high"]].to_numpy(float) * (3600 if rate else 1)
         _rows(place, part["of"].tolist(), bounds, COLOURS[0])
         place.set_title(f"by {by}", fontsize=9, color=INK, loc="left")
     for place in axes[len(shown) :]:
@@ -145,3 +147,4 @@ def _rows(axes: Axes, names: Sequence[str], bounds: np.ndarray, colour: str) -> 
     axes.plot(value, place, "o", color=colour, markersize=5)
     axes.set_yticks(place, names, fontsize=8.5)
     axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.xaxis.set_major_locator(MaxNLocator(4))

@@ -17,9 +17,10 @@ from stvd.diagnostics.climate_tables import climate_tables
 from stvd.diagnostics.diagnosis import Diagnosis
 from stvd.diagnostics.events import largest_events
 from stvd.diagnostics.in_time import in_time
+from stvd.diagnostics.listed import event_dataset, of_members, region_tables, skill_dataset
 from stvd.diagnostics.pooled_maxima import TooFewMaxima
 from stvd.diagnostics.region_files import Region
-from stvd.diagnostics.regions import region_areas, region_means
+from stvd.diagnostics.regions import region_areas
 from stvd.diagnostics.return_periods import return_periods_of
 from stvd.diagnostics.spectra import coarse_area, on_fine_cells
 from stvd.diagnostics.summaries import ensemble_summary
@@ -54,6 +55,7 @@ def diagnose(
     baseline: Baseline | None = None,
     curves: figures.Curves | None = None,
     replicates: int = 200,
+    keeper: skill.Keeper | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Annual and extreme-event tables of a product, its scores, and their figures.
@@ -82,6 +84,7 @@ def diagnose(
     baseline : the reference period against which change is wanted
     curves : scores by solver and number of network calls, as `stvd evaluate --calls` writes them
     replicates : of the block bootstrap
+    keeper : of what the scores need and was counted before
     progress : called with (stage, done, in all)
 
     Returns
@@ -108,22 +111,26 @@ def diagnose(
     )
     made, notes = climate_tables(counted, area, baseline=baseline, event_amount=event_amount)
     lists: dict[str, pd.DataFrame] = {}
+    listed: dict[str, xr.Dataset] = {}
     areas = region_areas(regions, product, area) if regions else None
     if areas is not None:
-        lists["regions"] = _region_list(made, areas)
+        listed |= region_tables(made, areas)
+        lists["regions"] = _region_list(listed)
     if event_threshold is not None:
         tell("events", 0, 1)
         events = largest_events(
             pr, area, axis, threshold=event_threshold, periodic_x=_periodic(static)
         )
         lists["events"] = _with_rarity(events, made.get("annual"))
+        if not events.empty:
+            listed["events"] = event_dataset(lists["events"], axis)
 
     config = config or _config(pr, static, axis, window)
-    contests = {SYSTEM: skill.Contest(pr, true, area, given, axis, config)}
+    contests = {SYSTEM: skill.Contest(pr, true, area, given, axis, config, SYSTEM, keeper)}
     if true is not None and given is not None and grid is not None:
         few = max(1, INTERPOLATED // area.size)
         interpolated = interpolate(given.chunk(time=few).to_dataset(name="pr"), grid)
-        contests[BASELINE] = replace(contests[SYSTEM], pr=interpolated)
+        contests[BASELINE] = replace(contests[SYSTEM], pr=interpolated, system=BASELINE)
     scores, rows = {}, []
     for system, contest in contests.items():
         stage = f"scores of {system}"
@@ -137,6 +144,7 @@ def diagnose(
             rows += list(_skill(system, contest, parts, scores[system], areas, replicates))
     if rows:
         lists["skill"] = pd.concat(rows, ignore_index=True)
+        listed["skill"] = skill_dataset(lists["skill"])
 
     tell("figures", 0, 1)
     fields = {"members": (pr, area), "truth": (true, area)}
@@ -165,6 +173,7 @@ def diagnose(
         figures=figures.draw(material),
         animations=figures.animations(material),
         lists=lists,
+        listed=listed,
         notes=notes,
         attrs={k: v for k, v in product.attrs.items() if isinstance(v, str | int | float)},
     )
@@ -182,7 +191,10 @@ def _skill(
     yield skill.skill_rows("season", system, seasons, replicates)
     if areas is not None:
         yield skill.skill_rows("region", system, skill.by_region(contest, areas), replicates)
-    yield skill.skill_rows("members", system, skill.by_members(contest), replicates)
+    members = skill.by_members(contest)
+    if members:  # else there is nothing to compare all of them with
+        members[str(contest.pr.sizes["member"])] = skill.whole(seasons)
+        yield skill.skill_rows("members", system, members, replicates)
     yield skill.threshold_rows(system, scored)
 
 
@@ -257,12 +269,10 @@ def _periodic(static: xr.Dataset) -> bool:
     return is_periodic(static["lon"].values if "lon" in static.coords else np.zeros(0))
 
 
-def _region_list(made: Mapping[str, xr.Dataset], areas: xr.DataArray) -> pd.DataFrame:
+def _region_list(listed: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     """Means over regions of every period of years, seasons and months, and of change."""
     parts = []
-    for table in ("annual", "period_to_date", "seasonal", "monthly", "change"):
-        if table in made:
-            names = [n for n in made[table].data_vars if f"{n}_mean" in made[table]]
-            means = region_means(made[table][names], areas)
-            parts.append(ensemble_summary(means).assign(table=table))
+    for name, table in listed.items():
+        means = of_members(table).assign_coords(region=table["region_name"])
+        parts.append(ensemble_summary(means).assign(table=name.removeprefix("regions_")))
     return pd.concat(parts, ignore_index=True)

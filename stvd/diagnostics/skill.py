@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,12 +14,23 @@ from stvd.diagnostics.climate import SEASONS
 from stvd.lattice import TimeAxis
 from stvd.piece_statistics import ScoreConfig
 from stvd.scores import score, tabulate
-from stvd.statistics import Statistics, gather, spectrum_box
+from stvd.spectrum_box import Box, spectrum_box
+from stvd.statistics import Statistics, gather, merged
 
 LEFT_OUT = ("rank_histogram", "rapsd_")
 MOSTLY = 0.5  # share of a cell from which on it is scored with a region
 COLUMNS = ("by", "of", "system", "score", "value", "low", "high", "units")
 Progress = Callable[[int, int], None]
+
+
+class Keeper(Protocol):
+    """Keeps what was counted of the cells of a product, so that only new ones are counted."""
+
+    def gather(self, contest: Contest, progress: Progress | None) -> Statistics:
+        """What `Contest.count` gives for the whole record."""
+
+    def box(self, contest: Contest) -> Box | None:
+        """What `spectrum_box` gives for it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,9 @@ class Contest:
     Parameters
     ----------
     pr, truth, area, coarse, axis, config : as in `statistics.gather`
+    system : what made `pr`
+    keeper : of what was counted before; None counts all
+    cells : bool, shape ([tile,] y, x), which cells of the product these are of; None is all
     """
 
     pr: xr.DataArray
@@ -38,9 +51,19 @@ class Contest:
     coarse: xr.DataArray | None
     axis: TimeAxis
     config: ScoreConfig
+    system: str = "stvd"
+    keeper: Keeper | None = None
+    cells: xr.DataArray | None = None
 
     def gather(self, progress: Progress | None = None) -> Statistics:
         """What the scores need."""
+        contest = self.boxed()
+        if contest.keeper is None:
+            return contest.count(progress=progress)
+        return contest.keeper.gather(contest, progress)
+
+    def count(self, *, preceded: bool = False, progress: Progress | None = None) -> Statistics:
+        """Read all that there is; the first frame is not counted where it precedes the record."""
         return gather(
             self.pr,
             self.truth,
@@ -48,10 +71,20 @@ class Contest:
             self.coarse,
             config=self.config,
             axis=self.axis,
+            preceded=preceded,
             progress=progress,
         )
 
-    def at(self, times: np.ndarray) -> Contest:
+    def boxed(self) -> Contest:
+        """With the cells of the spectrum, so that parts of the record merge."""
+        if self.config.spectrum_box is not None:
+            return self
+        record = self.pr, self.truth, self.coarse
+        box = self.keeper.box(self) if self.keeper else spectrum_box(*record)
+        box = box or (0, self.pr.sizes["y"], 0, self.pr.sizes["x"])
+        return replace(self, config=self.config.model_copy(update={"spectrum_box": box}))
+
+    def at(self, times: np.ndarray | slice) -> Contest:
         """The frames at these places alone."""
         return replace(
             self,
@@ -92,6 +125,7 @@ class Contest:
             area=self.area.isel(box),
             coarse=None if self.coarse is None else self.coarse.isel(coarse).where(blocks),
             config=config,
+            cells=kept,
         )
 
 
@@ -104,13 +138,7 @@ def by_season(contest: Contest, progress: Progress | None = None) -> dict[str, S
     number = month % 12 // 3
     if len(np.unique(number)) == 1:
         return {SEASONS[int(number[0])]: contest.gather(progress)}
-    # The cells of the spectrum are to be the same for all, so that they merge.
-    sizes = contest.pr.sizes
-    box = contest.config.spectrum_box or spectrum_box(contest.pr, contest.truth, contest.coarse)
-    config = contest.config.model_copy(
-        update={"spectrum_box": box or (0, sizes["y"], 0, sizes["x"])}
-    )
-    contest = replace(contest, config=config)
+    contest = contest.boxed()
     found: dict[str, Statistics] = {}
     done, total = 0, number.size
     for season in np.unique(number):
@@ -128,7 +156,7 @@ def by_season(contest: Contest, progress: Progress | None = None) -> dict[str, S
 
 def whole(parts: Mapping[str, Statistics]) -> Statistics:
     """The statistics of a record from those of its seasons."""
-    return reduce(add, parts.values())
+    return merged(list(parts.values()))
 
 
 def by_region(contest: Contest, regions: xr.DataArray) -> dict[str, Statistics]:

@@ -22,7 +22,7 @@ from stvd.diagnostics.ensemble import area_mean, with_ensemble
 from stvd.diagnostics.extremes import index_attributes, step_attributes, step_text
 from stvd.diagnostics.periods import Sheet, Sheets, sheets
 from stvd.lattice import TimeAxis, format_time
-from stvd.statistics import assert_aligned
+from stvd.score_pieces import assert_aligned
 
 __all__ = ["Tables", "area_mean", "area_table", "tables", "tables_of_states"]
 

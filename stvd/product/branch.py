@@ -75,6 +75,18 @@ def commit(
         raise
 
 
+def point(repo: icechunk.Repository, branch: str, snapshot: str) -> None:
+    """Make a branch that lasts, or move the one that is there; a lost reply is no failure."""
+    try:
+        if branch in repo.list_branches():
+            repo.reset_branch(branch, snapshot)
+        else:
+            repo.create_branch(branch, snapshot)
+    except REF_ERRORS:
+        if branch not in repo.list_branches() or repo.lookup_branch(branch) != snapshot:
+            raise
+
+
 def move_main(repo: icechunk.Repository, head: str, snapshot: str) -> bool:
     """Move `main` from `head` to `snapshot`; False if it is no longer at `head`.
 

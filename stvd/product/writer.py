@@ -15,7 +15,7 @@ import numpy as np
 from numcodecs import BitRound
 from pydantic import BaseModel, ConfigDict
 
-from stvd.product.branch import move_main, temporary_branch
+from stvd.product.branch import move_main, point, temporary_branch
 from stvd.product.checksums import content_digest
 from stvd.product.claim import Claim
 from stvd.product.draft import Draft
@@ -170,10 +170,7 @@ class PartitionWriter:
             draft = Draft(self._target, repo, temporary, entry, record)
             snapshot = draft.stage(base, self._samples)
             with location.lock(branch):
-                if branch in repo.list_branches():
-                    repo.reset_branch(branch, snapshot)
-                else:
-                    repo.create_branch(branch, snapshot)
+                point(repo, branch, snapshot)
         return snapshot
 
     def close(self) -> None:

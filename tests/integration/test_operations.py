@@ -191,7 +191,8 @@ def test_partitions_that_wait_for_a_worker_are_withdrawn(
         asked_for = client.read_flow_runs(flow_run_filter=filter_)
     assert [run.state_name for run in asked_for] == ["Cancelled", "Cancelled"]
     assert {tag for run in asked_for for tag in run.tags} == {"backfill", "product"}
-    assert len({run.idempotency_key for run in asked_for}) == 2
+    keys = {run.idempotency_key for run in asked_for}
+    assert keys == {f"{parent}-1-{p}_m000-002" for p in ("000000-000005", "000005-000010")}
 
 
 def test_a_failure_says_the_command_that_runs_it_again(
@@ -232,6 +233,8 @@ def test_late_input_is_waited_for_and_told(
 ) -> None:
     """The record ends at frame 12 of 20, then the rest comes while the run waits."""
     from flows.nightly import nightly
+    from stvd.product import Product
+    from stvd.published_tables import diagnosed
     from stvd.source import Source
 
     late, name = tmp_path / "late.nc", asked["product"]
@@ -249,6 +252,7 @@ def test_late_input_is_waited_for_and_told(
     with on_log("stvd.arrival", arrive):
         summary = nightly(**asked | {"source": str(late)}, lag_days=lag, wait_hours=1)
     assert len(summary.published) == 4
+    assert diagnosed(name) == Product.open(name).snapshot
     (told,) = wait_for(lambda: events("stvd.input.late", name))
     assert "the record ends at 2000-07-06T12:00" in told["payload"]["message"]
     assert events("stvd.input.overdue", name) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from fault_proxy import Fault, FaultProxy, Kind
 from product_samples import KEY as FINGERPRINT
 from product_samples import cell, make_grid, make_spec, publish, samples
@@ -24,6 +25,9 @@ from stvd.product import (
     StorageUnavailable,
     open_product,
 )
+from stvd.product.quarantine import FINDINGS, branch_of, quarantined, release
+from stvd.published_tables import open_diagnostics
+from stvd.report import report_on
 
 TIMEOUT = float(os.environ.get("STVD_TEST_TIMEOUT", "4"))  # of a reply; more on a busy machine
 
@@ -69,6 +73,30 @@ def test_a_lost_reply_is_no_lost_work(what: str, proxy: FaultProxy, product: Pro
     ]
     assert len(written) == len(set(written)) + (what == "chunks")  # 8 shards, each once
     assert product.ledger()[cell(0).id].snapshot == reference.snapshot
+    assert_holds(product, 0)
+
+
+@pytest.mark.parametrize("kind", ["slow down", "lose reply"])
+def test_samples_are_kept_in_quarantine_and_released(
+    kind: Kind, proxy: FaultProxy, product: Product
+) -> None:
+    options = storage(proxy.url)
+    partition = cell(0)
+    branch = branch_of(partition, FINGERPRINT)
+    with (
+        proxy.fault(kind, f"PUT .*{branch}", times=1) as fault,
+        product.write(partition, FINGERPRINT) as writer,
+    ):
+        writer.put(partition.frames, partition.members, samples(partition.frames, range(2)))
+        writer.set_aside(branch, {FINDINGS: ["too much rain"]})
+    assert fault.met == 1
+    assert product._location.open().list_branches() == {"main", branch}
+    assert product.ledger() == {}
+    with proxy.fault("slow down", "GET .*refs", times=2):
+        (held,) = quarantined(product.uri, storage=options).values()
+    assert held.findings == ("too much rain",)
+    with proxy.fault(kind, f"DELETE .*{branch}", times=1):
+        release(product.uri, branch, storage=options)
     assert_holds(product, 0)
 
 
@@ -197,3 +225,21 @@ def test_a_chunk_of_a_product_that_the_store_lost_is_named(s3: S3Server, product
         s3.client().delete_object(Bucket="tests", Key=stored["Key"])
     with pytest.raises(DamagedProduct, match=r"pr/c/\d/\d/\d/0 .* cannot be read"):
         open_product(product.uri, storage=product._location.options).pr.load()
+
+
+def test_a_product_is_diagnosed_beside_itself(
+    proxy: FaultProxy, product: Product, tmp_path: Path
+) -> None:
+    """Tables go to `<product>.diagnostics` in the same storage, though replies to its creation and commit are lost."""
+    publish(product, cell(0))
+    options = storage(proxy.url)
+    with proxy.fault("lose reply", "PUT .*diagnostics.*refs", times=2) as fault:
+        report = report_on(product.uri, None, tmp_path / "report", storage=options)
+    assert fault.met == 2
+    assert any(f"{product.uri.removeprefix('s3:/')}.diagnostics" in r for r in proxy.requests)
+    table = open_diagnostics(product.uri, "period_to_date", storage=options).load()
+    assert table.attrs["product_snapshot"] == report.snapshot == product.snapshot
+    with xr.open_dataset(report.tables["period_to_date.nc"]) as file:
+        np.testing.assert_array_equal(table["pr_total"].values, file["pr_total"].values)
+    assert {path.name for path in tmp_path.iterdir()} == {"report", "report.states"}
+    assert report_on(product.uri, None, tmp_path / "report", storage=options) == report

@@ -1,7 +1,9 @@
 """Progress in a log: plain lines, few of them."""
 
 import logging
+import re
 import socket
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -47,3 +49,12 @@ def test_work_goes_on_where_its_progress_cannot_be_shown(
         report(1, 2)
         report(2, 2)
     assert [r.message for r in caplog.records if "progress is not shown" in r.message]
+
+
+def test_an_artifact_says_when_the_rest_will_be_done() -> None:
+    """One of four in 10 s: three more take 30 s."""
+    assert re.fullmatch(
+        r", about 0:00:30 left, done at \d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC",
+        progress._expected(time.monotonic() - 10, 1, 4),
+    )
+    assert progress._expected(time.monotonic(), 0, 4) == ""
