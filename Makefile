@@ -11,10 +11,10 @@ READY  := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format stack constraints clean
+.PHONY: help setup demo test test-ui lint format stack constraints clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make the environment in .venv (skipped while pyproject.toml and constraints.txt stand)
 
@@ -33,6 +33,9 @@ demo: $(READY)  ## the whole pipeline on the sample record; another one: make de
 
 test: $(READY) lint  ## lint, types, layers, then every test with coverage
 	@$(BIN)/pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+test-ui: $(READY)  ## Prefect and MLflow as an operator sees them, in Chromium; pictures: ui-screenshots/
+	@$(BIN)/pytest -m ui tests/integration/test_operator.py $(ARGS)
 
 lint: $(READY)  ## ruff, mypy and the rule flows -> tasks -> stvd
 	@$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from prefect import State, flow
+from prefect.runtime import flow_run
 
 from flows.execution import ended, lanes, run
 from flows.parameters import (
@@ -20,7 +21,14 @@ from flows.parameters import (
 from tasks.planning import Summary, plan, summarise
 
 
-@flow(name="backfill", flow_run_name="{source} {start} to {end}")
+def _title() -> str:
+    """Source and span, as a list of runs shows them."""
+    asked = flow_run.parameters
+    span = (("from", asked.get("start")), ("to", asked.get("end")))
+    return " ".join([str(asked["source"]), *(f"{word} {date}" for word, date in span if date)])
+
+
+@flow(name="backfill", flow_run_name=_title)
 def backfill(
     source: str = "gcm_demo",
     product: str | None = None,

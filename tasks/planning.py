@@ -103,9 +103,9 @@ def plan(
     rows = [
         {
             "partition": item.partition.id,
-            "period": str(production.axis.period(item.partition.frames)),
             "action": item.action,
             "reason": item.reason,
+            "period": str(production.axis.period(item.partition.frames)),
             "device-hours": _rounded(estimate.seconds.get(item.partition.id), 3600),
             "size": size(estimate.nbytes[item.partition.id])
             if estimate.nbytes and item.runs
@@ -156,6 +156,7 @@ def summarise(
     create_markdown_artifact(
         "\n\n".join([f"# {production.name}: {summary}", *_failures(summary), *_stale(planned)]),
         key=artifact_key("summary", production),
+        description=f"{production.name}: {summary}",
     )
     return summary
 
