@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import xarray as xr
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stvd.allowlist import check_path
 from stvd.catalog import SourceInfo, describe, list_sources, open_source
@@ -95,7 +95,11 @@ class Source(BaseModel):
             return None
         record = self.axis.period(self.info.frames)
         calendar = self.axis.calendar
-        wanted = Period(start=start or record.start, end=end or record.end, calendar=calendar)
+        try:
+            wanted = Period(start=start or record.start, end=end or record.end, calendar=calendar)
+        except ValidationError as error:
+            said = "; ".join(str(e["msg"]).removeprefix("Value error, ") for e in error.errors())
+            raise ValueError(said) from None
         return self.axis.frames(wanted)
 
     def _open(self, name: str, period: Period | None = None) -> xr.Dataset:
