@@ -218,11 +218,16 @@ def test_a_server_that_is_killed_and_comes_back(s3: S3Server, product: Product) 
 
 
 def test_a_chunk_of_a_product_that_the_store_lost_is_named(s3: S3Server, product: Product) -> None:
-    publish(product, cell(0))
     prefix = product.uri.removeprefix("s3://tests/") + "/chunks/"
-    objects = s3.client().list_objects_v2(Bucket="tests", Prefix=prefix)["Contents"]
-    for stored in sorted(objects, key=lambda o: o["LastModified"])[-8:]:
-        s3.client().delete_object(Bucket="tests", Key=stored["Key"])
+
+    def stored() -> set[str]:
+        found = s3.client().list_objects_v2(Bucket="tests", Prefix=prefix)
+        return {each["Key"] for each in found.get("Contents", ())}
+
+    empty = stored()
+    publish(product, cell(0))
+    for key in stored() - empty:
+        s3.client().delete_object(Bucket="tests", Key=key)
     with pytest.raises(DamagedProduct, match=r"pr/c/\d/\d/\d/0 .* cannot be read"):
         open_product(product.uri, storage=product._location.options).pr.load()
 
