@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from stvd.lattice import TimeAxis, parse_time
 
 REAL_CALENDARS = ("standard", "proleptic_gregorian")
-
-
-class HasFrames(Protocol):
-    """What is asked of a published partition (`stvd.product.LedgerEntry`)."""
-
-    @property
-    def frames(self) -> range: ...
 
 
 def lateness(axis: TimeAxis, available: range, lag_days: float, now: datetime) -> str:
@@ -49,9 +41,15 @@ def lateness(axis: TimeAxis, available: range, lag_days: float, now: datetime) -
     )
 
 
-def shortened(axis: TimeAxis, available: range, ledger: Iterable[HasFrames]) -> str:
-    """Why a record is shorter than what was published of it, in words; empty when it is not."""
-    beyond = [entry.frames for entry in ledger if entry.frames.stop > available.stop]
+def shortened(axis: TimeAxis, available: range, published: Iterable[range]) -> str:
+    """Why a record is shorter than what was published of it, in words; empty when it is not.
+
+    Parameters
+    ----------
+    available : frames that the record holds
+    published : frames of each partition
+    """
+    beyond = [frames for frames in published if frames.stop > available.stop]
     if not beyond:
         return ""
     lost = range(available.stop, max(frames.stop for frames in beyond))

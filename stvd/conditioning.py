@@ -82,9 +82,8 @@ class Channels(BaseModel):
     @model_validator(mode="after")
     def _every_channel_has_a_scale(self) -> Channels:
         named = {*self.predictors, *self.statics}
-        named |= {
-            k for k, used in {ROUGHNESS: self.roughness, TEXTURE: self.texture}.items() if used
-        }
+        named |= {ROUGHNESS} if self.roughness else set()
+        named |= {TEXTURE} if self.texture else set()
         missing = named - set(self.scales)
         if self.texture and not self.roughness:
             raise ValueError("texture needs roughness: it is taken from it where none is asked for")

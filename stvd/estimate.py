@@ -5,31 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from statistics import median
-from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from stvd.partition import Partition, Planned
+from stvd.product import LedgerEntry
 
 LEARNT_FROM = 100
 """Partitions that are looked at, the latest ones."""
-
-
-class Made(Protocol):
-    """What is learnt from a published partition (`stvd.product.LedgerEntry`)."""
-
-    @property
-    def frames(self) -> range: ...
-    @property
-    def members(self) -> range: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def stored_bytes(self) -> int: ...
-    @property
-    def written_at(self) -> str: ...
-    @property
-    def provenance(self) -> dict[str, str | int | float | bool]: ...
 
 
 class Rate(BaseModel):
@@ -51,7 +34,7 @@ class Rate(BaseModel):
     nbytes: float
 
     @classmethod
-    def learnt(cls, ledger: Iterable[Made]) -> Rate | None:
+    def learnt(cls, ledger: Iterable[LedgerEntry]) -> Rate | None:
         """From partitions of the device that was used last; None where nothing is published."""
         latest = sorted(ledger, key=lambda entry: entry.written_at)
         if not latest:
@@ -85,7 +68,7 @@ class Estimate(BaseModel):
     nbytes: dict[str, float] = {}
 
     @classmethod
-    def of(cls, planned: Iterable[Planned], ledger: Iterable[Made]) -> Estimate:
+    def of(cls, planned: Iterable[Planned], ledger: Iterable[LedgerEntry]) -> Estimate:
         """The cost of those of a plan that run."""
         wanted = [item.partition for item in planned if item.runs]
         rate = Rate.learnt(ledger)
@@ -132,5 +115,5 @@ def size(nbytes: float) -> str:
     return f"{nbytes:.3g} TB"
 
 
-def _samples(of: Partition | Made) -> int:
+def _samples(of: Partition | LedgerEntry) -> int:
     return len(of.frames) * len(of.members)

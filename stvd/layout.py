@@ -172,7 +172,7 @@ def _adapters(file: xr.Dataset, path: str, factor: int, whole: bool) -> dict[str
         "": {"role": "coarse", "grid": f"{stem}_grid", **coarse, **common, **shared}
     }
     if "texture" in file.attrs:
-        adapters[""]["texture"] = float(file.attrs["texture"])
+        adapters[""]["texture"] = _texture(file.attrs["texture"], path)
     if "pr" in file:
         adapters[""]["truth"] = f"{stem}_truth"
         adapters["_truth"] = {
@@ -187,6 +187,18 @@ def _adapters(file: xr.Dataset, path: str, factor: int, whole: bool) -> dict[str
     crs = "crs" if "crs" in file.variables else None
     where = _coords(file, fine_field)
     return adapters | {"_grid": {"role": "grid", "coords": where, "crs": crs, **grid, **shared}}
+
+
+def _texture(said: Any, path: str) -> float:
+    """The exponent that a file asks for (`stvd.adapter.Adapter`)."""
+    try:
+        if 0 < (asked := float(said)) < 2:
+            return asked
+    except (TypeError, ValueError):
+        pass
+    raise CatalogError(
+        f"{path}: its attribute texture is {said!r}, not a number between 0 and 2. Correct it, or remove it."
+    )
 
 
 def _dims(field: xr.DataArray) -> dict[str, str]:

@@ -40,7 +40,8 @@ def await_input(production: Production, lag_days: float | None, wait_hours: floa
     if late:
         alert("stvd.input.overdue", production.product, late)
     source = _fresh(production.source)
-    short = shortened(source.axis, source.info.frames, production.ledger().values())
+    published = [entry.frames for entry in production.ledger().values()]
+    short = shortened(source.axis, source.info.frames, published)
     if short:
         alert("stvd.input.shortened", production.product, short)
     return [problem for problem in (late, short) if problem]

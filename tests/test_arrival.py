@@ -27,9 +27,9 @@ def test_another_clock_is_refused_by_name():
 
 
 def test_a_record_that_lost_its_end_is_told_and_one_that_lost_its_start_is_not():
-    ledger = [cell(0), cell(1)]  # frames 0-20 and 20-40
-    assert shortened(AXIS, range(40), ledger) == ""
-    assert shortened(AXIS, range(30, 40), ledger) == ""
-    said = shortened(AXIS, range(30), ledger)
+    published = [cell(0).frames, cell(1).frames]  # frames 0-20 and 20-40
+    assert shortened(AXIS, range(40), published) == ""
+    assert shortened(AXIS, range(30, 40), published) == ""
+    said = shortened(AXIS, range(30), published)
     assert "ends at 2030-01-04T18:00:00" in said  # 30 x 3 h
     assert "reaches to 2030-01-06T00:00:00 (1 of its partitions" in said

@@ -96,3 +96,13 @@ def test_a_file_is_read_anew_when_it_changes(tmp_path):
 def test_an_address_is_no_data_file():
     with pytest.raises(CatalogError, match="not a local file; write a catalog entry"):
         catalog_of_file("s3://bucket/event.nc")
+
+
+@pytest.mark.parametrize("said", ["rough", 2.5, float("nan")])
+def test_a_texture_that_is_none_is_named(tmp_path, said):
+    file = radar(32, 32).assign_attrs(texture=said)
+    file.to_netcdf(tmp_path / "rain.nc")
+    with pytest.raises(CatalogError, match=r"rain.nc: its attribute texture is .* between 0 and 2"):
+        catalog_of_file(str(tmp_path / "rain.nc"))
+    file.assign_attrs(texture=1.5).to_netcdf(tmp_path / "smooth.nc")
+    assert open_source("smooth", catalog=tmp_path / "smooth.nc").attrs["texture"] == 1.5

@@ -129,8 +129,8 @@ class Cluster:
         Parameters
         ----------
         work : called in a thread of its own, in the context of the caller; what it asks of `produce`
-            is done by a worker. All else that it does is done by one thread at a time, as the libraries
-            of NetCDF and of figures may not be used by several
+            is done by a worker. All else that it does is done by one thread at a time, as matplotlib may
+            not be used by several
         opens : whether the next one may begin, asked before each; called with whether it may wait.
             If it may and the answer is no, no more are begun
         """
