@@ -101,6 +101,34 @@ class Event:
             periodic_x=bool(coarse.attrs["periodic_x"]),
         )
 
+    def squared_increments(self, zoom: float, factor: int) -> Tensor:
+        """`stvd.structure.squared_increments` of the coarse rain of every frame, magnified; shape (frame, 2)."""
+        if (zoom, factor) not in self._increments:
+            if zoom == 1:
+                found = squared_increments(torch.from_numpy(self.coarse[:, 0]))
+            else:
+                frames = (_block_mean(_whole(f, zoom, factor), factor) for f in self.truth)
+                found = torch.stack([squared_increments(torch.from_numpy(f)) for f in frames])
+            self._increments[zoom, factor] = found
+        return self._increments[zoom, factor]
+
+    def texture(self, zoom: float) -> Tensor:
+        """Texture of the truth, magnified; of some frames, if there are many."""
+        if zoom not in self._textures:
+            step = -(-len(self.truth) // TEXTURE_FRAMES)
+            frames = (torch.from_numpy(_whole(f, zoom, 1)) for f in self.truth[::step])
+            self._textures[zoom] = texture(frames)
+        return self._textures[zoom]
+
+    @cached_property
+    def _increments(self) -> dict[tuple[float, int], Tensor]:
+        """Kept, as they take minutes for a long record and every training asks for them twice."""
+        return {}
+
+    @cached_property
+    def _textures(self) -> dict[float, Tensor]:
+        return {}
+
 
 def spacing_km(grid: xr.Dataset) -> float:
     """Root of the mean fine cell area, km."""
@@ -158,7 +186,7 @@ class Crops:
     def increments(self) -> list[Tensor]:
         """Squared increments of the coarse rain of each event, shape (zoom, frame, 2)."""
         return [
-            torch.stack([squared_increments_of(e, zoom, self.factor) for zoom in self._zooms])
+            torch.stack([e.squared_increments(zoom, self.factor) for zoom in self._zooms])
             for e in self.events
         ]
 
@@ -166,7 +194,7 @@ class Crops:
     def textures(self) -> Tensor:
         """Scaling exponent of the truth of each event, shape (event, zoom)."""
         return torch.stack(
-            [torch.stack([texture_of(e, zoom) for zoom in self._zooms]) for e in self.events]
+            [torch.stack([e.texture(zoom) for zoom in self._zooms]) for e in self.events]
         )
 
     def exponent(self, event: int, frames: slice, zoom: float) -> Tensor:
@@ -286,20 +314,6 @@ def _block_mean(fine: np.ndarray, factor: int) -> np.ndarray:
     """Plain mean of blocks of the last two axes; a block with a missing cell is missing."""
     ny, nx = (size // factor for size in fine.shape[-2:])
     return fine.reshape(*fine.shape[:-2], ny, factor, nx, factor).mean((-3, -1))
-
-
-def squared_increments_of(event: Event, zoom: float, factor: int) -> Tensor:
-    """`stvd.structure.squared_increments` of the coarse rain of every frame, magnified; shape (frame, 2)."""
-    if zoom == 1:
-        return squared_increments(torch.from_numpy(event.coarse[:, 0]))
-    frames = (_block_mean(_whole(f, zoom, factor), factor) for f in event.truth)
-    return torch.stack([squared_increments(torch.from_numpy(f)) for f in frames])
-
-
-def texture_of(event: Event, zoom: float) -> Tensor:
-    """Texture of the truth, magnified; of some frames, if there are many."""
-    step = -(-len(event.truth) // TEXTURE_FRAMES)
-    return texture(torch.from_numpy(_whole(f, zoom, 1)) for f in event.truth[::step])
 
 
 def _whole(frame: np.ndarray, zoom: float, multiple: int) -> np.ndarray:
