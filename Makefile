@@ -5,6 +5,8 @@ VENV   ?= .venv
 EXTRAS ?= dev,s3,store,servers,kubernetes,dask-cluster
 SOURCE ?= gcm_demo
 ARGS   ?=
+# In the order of collection the tests that take a minute each, those of whole stacks, come first.
+WORKERS ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
@@ -32,7 +34,7 @@ demo: $(READY)  ## the whole pipeline on the sample record; another one: make de
 	@$(BIN)/stvd demo --source $(SOURCE) $(ARGS)
 
 test: $(READY) lint  ## lint, types, layers, then every test with coverage
-	@$(BIN)/pytest --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/pytest $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
 
 test-ui: $(READY)  ## Prefect and MLflow as an operator sees them, in Chromium; pictures: ui-screenshots/
 	@$(BIN)/pytest -m ui tests/integration/test_operator.py $(ARGS)
