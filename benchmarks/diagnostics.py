@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 CELL = 240
 STEPS = 8
 GB = 1e9
+IMPORTED = ("stvd.diagnostics.report", "stvd.product", "stvd.kept_files")  # before the clock runs
 
 
 def make(store: Path, members: int, days: int, side: int) -> None:
@@ -94,29 +95,35 @@ def states(store: Path, days: int, threads: int) -> None:
 
 def update(store: Path, days: int, threads: int) -> None:
     """A new partition: its states are counted, those of the others are there."""
-    from stvd.diagnostics.tables import tables_of_states
-
-    last = -(-days * STEPS // CELL) - 1
-    _keep(store, days, last, threads)
-    kept = [xr.open_dataset(store / f"states_{k}.nc") for k in range(last + 1)]
-    tables_of_states(kept, opened(store, days)["areacella"].compute(), threads=threads)
+    _keep(store, days, -(-days * STEPS // CELL) - 1, threads)
+    _merge(store, days)
 
 
 def _keep(store: Path, days: int, number: int, threads: int) -> None:
     from stvd.diagnostics.accumulate_store import partition_states
     from stvd.diagnostics.report import time_axis_of
+    from stvd.kept_files import write_whole
 
     ds = opened(store, days)
     part = ds["pr"].isel(time=slice(CELL * number, CELL * (number + 1)))
     found = partition_states(part, time_axis_of(ds), threads=threads)
-    found.to_netcdf(store / f"states_{number}.nc")
+    write_whole(found, store / f"states_{number}.nc")
 
 
-def cluster(store: Path, days: int, workers: int) -> None:
+def apart(store: Path, days: int, threads: int) -> dict[str, float]:
+    """What `cluster` does, partition after partition in this process."""
+    began = time.perf_counter()
+    states(store, days, threads)
+    counted = time.perf_counter() - began
+    _merge(store, days)
+    merged = time.perf_counter() - began - counted
+    print(f"counted in {counted:.2f} s; tables of the states in {merged:.2f} s")
+    return {"counted": counted}
+
+
+def cluster(store: Path, days: int, workers: int) -> dict[str, float]:
     """Count every partition as a task of a Dask cluster, and make the tables of what came back."""
     from dask.distributed import Client, LocalCluster
-
-    from stvd.diagnostics.tables import tables_of_states
 
     numbers = range(-(-days * STEPS // CELL))
     with (
@@ -124,20 +131,39 @@ def cluster(store: Path, days: int, workers: int) -> None:
         Client(local) as client,
     ):
         client.wait_for_workers(workers)
-        client.run(lambda: import_module("stvd.diagnostics.report"))
+        client.run(lambda: [import_module(m) for m in IMPORTED])
         began, busy = time.perf_counter(), sum(client.run(time.process_time).values())
         list(client.gather(client.map(lambda n: _keep(store, days, n, 1), numbers, pure=False)))
         counted = time.perf_counter() - began
         busy = sum(client.run(time.process_time).values()) - busy
         peaks = client.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    kept = [xr.open_dataset(store / f"states_{k}.nc", decode_coords="all") for k in numbers]
-    area = opened(store, days)["areacella"].compute()
-    made = _whole(tables_of_states(kept, area, threads=workers))
-    total = time.perf_counter() - began
+        sent = time.perf_counter()
+        states = client.map(
+            lambda n: xr.load_dataset(store / f"states_{n}.nc"), numbers, pure=False
+        )
+        size = sum(client.submit(lambda s: s.nbytes, s).result() for s in states)
+        read = time.perf_counter() - sent
+        for state in states:
+            state.result()
+        sent = time.perf_counter() - sent - read
+    began = time.perf_counter()
+    made = _merge(store, days)
+    merged = time.perf_counter() - began
     made.to_netcdf(store / "cluster.nc")
     print(f"{workers} workers counted in {counted:.2f} s, processor {busy:.2f} s, the largest in "
-          f"{max(peaks.values()) / GB:.2f} GB; "
-          f"tables of their states in {total - counted:.2f} s")  # fmt: skip
+          f"{max(peaks.values()) / GB:.2f} GB; tables of their states in {merged:.2f} s")  # fmt: skip
+    print(f"{size / GB:.3f} GB of states: read by the workers in {read:.2f} s, sent from them to "
+          f"this process in {sent:.2f} s")  # fmt: skip
+    return {"counted": counted}
+
+
+def _merge(store: Path, days: int) -> xr.Dataset:
+    """The tables of years from the states of all partitions."""
+    from stvd.diagnostics.tables import tables_of_states
+    from stvd.kept_states import KeptStates
+
+    kept = KeptStates([store / f"states_{k}.nc" for k in range(-(-days * STEPS // CELL))])
+    return _whole(tables_of_states(kept, opened(store, days)["areacella"].compute()))
 
 
 def _whole(made: Tables) -> xr.Dataset:
@@ -147,21 +173,22 @@ def _whole(made: Tables) -> xr.Dataset:
     return table
 
 
-PARTS: dict[str, Callable[[Path, int, int], None]] = {
-    "read": read, "tables": tables, "states": states, "update": update, "cluster": cluster,
+PARTS: dict[str, Callable[[Path, int, int], dict[str, float] | None]] = {
+    "read": read, "tables": tables, "states": states, "update": update, "apart": apart,
+    "cluster": cluster,
 }  # fmt: skip
 
 
 def child(part: str, store: Path, days: int, threads: int) -> None:
     """Run a part once and print what it took; modules are imported before."""
-    import_module("stvd.diagnostics.report")
-    import_module("stvd.product")
+    for module in IMPORTED:
+        import_module(module)
 
     began, busy = time.perf_counter(), time.process_time()
-    PARTS[part](store, days, threads)
+    more = PARTS[part](store, days, threads) or {}
     took = {"clock": time.perf_counter() - began, "processor": time.process_time() - busy}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps(took | {"peak": peak}))
+    print(json.dumps(took | {"peak": peak} | more))
 
 
 def run(part: str, store: Path, days: int, threads: int) -> dict[str, float]:
@@ -213,7 +240,12 @@ def main() -> None:
         print(f"speed against reading and summing: {reading / took[1]['clock']:.2f} by the clock, "
               f"{busy / took[1]['processor']:.2f} by the processor")  # fmt: skip
         if chosen.workers:
-            run("cluster", store, chosen.days, chosen.workers)
+            alone = run("apart", store, chosen.days, 1)
+            several = run("cluster", store, chosen.days, chosen.workers)
+            print(f"one process over {chosen.workers} workers: "
+                  f"{alone['counted'] / several['counted']:.2f} of the counting by the clock, "
+                  f"{alone['clock'] / several['clock']:.2f} with the start of workers, their end and "
+                  "the merge")  # fmt: skip
             alike = [xr.load_dataset(store / f"{n}.nc") for n in ("tables", "cluster")]
             xr.testing.assert_equal(*alike)
             print("the tables of the cluster are those made in one process, bit for bit")

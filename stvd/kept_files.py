@@ -35,9 +35,18 @@ def published_in(frames: range, ledger: Iterable[LedgerEntry]) -> list[list[str]
 
 
 def write_whole(dataset: xr.Dataset, file: Path) -> None:
-    """Whole or not at all; another process that counts the same writes the same."""
+    """Whole or not at all; another process that counts the same writes the same.
+
+    Each member is a chunk of its own, for fields are read member by member.
+    """
     packed = {
-        str(n): {"zlib": True, "complevel": 1} for n, v in dataset.data_vars.items() if v.ndim
+        str(n): {
+            "zlib": True,
+            "complevel": 1,
+            "chunksizes": tuple(1 if d in ("part", "member") else k for d, k in v.sizes.items()),
+        }
+        for n, v in dataset.data_vars.items()
+        if v.ndim
     }
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     os.close(handle)

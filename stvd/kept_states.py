@@ -7,7 +7,8 @@ the states, has another name. The folder is a cache: removed, it is counted anew
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,26 @@ from stvd.diagnostics.accumulate_store import VERSION, partition_states
 from stvd.diagnostics.percentiles import wet_day_percentiles
 from stvd.fingerprint import digest_dataset
 from stvd.kept_files import cell_range, digest_of, published_in, write_whole
+from stvd.netcdf_lock import NETCDF
 from stvd.product import LedgerEntry, ProductSpec
+
+
+@dataclass(frozen=True)
+class KeptStates:
+    """States in files, in order of time; each is open only while it is looked at.
+
+    The library of NetCDF holds what was read of a file until it is closed: open together, the files of a
+    long record would stand in memory as a whole.
+    """
+
+    files: Sequence[Path]
+
+    def __iter__(self) -> Iterator[xr.Dataset]:
+        for file in self.files:
+            with NETCDF:
+                opened = xr.open_dataset(file, engine="netcdf4", decode_coords="all", lock=NETCDF)
+            with opened:
+                yield opened
 
 
 def kept_states(
@@ -28,7 +48,7 @@ def kept_states(
     *,
     reference: xr.Dataset | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[xr.Dataset]:
+) -> KeptStates:
     """The states of what a product holds, those of cells that are new counted now.
 
     Parameters
@@ -41,7 +61,7 @@ def kept_states(
 
     Returns
     -------
-    list of Dataset, lazily, in order of time, for `stvd.diagnostics.tables.tables_of_states`
+    KeptStates, for `stvd.diagnostics.tables.tables_of_states`
     """
     folder.mkdir(parents=True, exist_ok=True)
     numbers = spec.axis.locate(published["time"])
@@ -62,7 +82,7 @@ def kept_states(
             progress(done + 1, len(present))
     for other in set(folder.glob("[0-9]*.nc")) - set(files):
         other.unlink()
-    return [xr.open_dataset(file, engine="netcdf4", decode_coords="all") for file in files]
+    return KeptStates(files)
 
 
 def kept_percentiles(

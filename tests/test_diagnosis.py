@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from map_samples import texts
 from matplotlib.figure import Figure
 from rain_samples import axis, rain, record
 
@@ -70,7 +71,7 @@ def test_tables_scores_and_figures_are_there(diagnosis: Diagnosis) -> None:
     assert set(diagnosis.tables) == {"period_to_date", "exceedance"}
     assert set(diagnosis.scores) == {"stvd", "bicubic"}
     assert set(diagnosis.figures) == {
-        "panel", "spectra", "intensity", "rank_histogram", "area_mean", "autocorrelation",
+        "panel", "variance", "spectra", "intensity", "rank_histogram", "area_mean", "autocorrelation",
         "consistency", "scores_by", "exceedance_rx1day_2001_to_date", "exceedance_rx1step_2001_to_date",
         "pr_total_2001_to_date", "rx1day_2001_to_date", "rx1step_2001_to_date", "indices_2001_to_date",
     }  # fmt: skip
@@ -116,6 +117,10 @@ def test_a_product_alone_has_tables_spectra_and_no_scores() -> None:
         f"2015_to_date/{n}" for n in ("pr_total", "pr_mean", "rx1step")
     }
     assert "panel" not in found.figures
+    said = texts(found.figures["variance"])
+    assert {"variance of the members", "variance (mm² h⁻²)"} <= set(said)
+    assert said[0].startswith("sample · 2015-05-15 ")
+    assert said[0].endswith(" UTC · 5-minute mean")
     assert {"spectra", "intensity", "area_mean", "rx1step_2015_to_date"} <= set(found.figures)
 
 

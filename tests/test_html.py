@@ -284,7 +284,7 @@ def test_long_tables_are_cut_and_folded() -> None:
     ("name", "section"),
     [("panel", "One moment"), ("rx1day_2001", "Extremes"), ("pr_total_2001", "The period"),
      ("return_level_rx1day", "Extremes"), ("indices_2001", "The period"), ("rank_histogram", "Verification"),
-     ("histogram", "Realism"), ("nothing", "Other figures")],
+     ("histogram", "Realism"), ("variance", "Realism"), ("nothing", "Other figures")],
 )  # fmt: skip
 def test_figures_have_their_sections(name: str, section: str) -> None:
     assert section_of(name) == section

@@ -167,6 +167,14 @@ def test_variance_and_error_stand_side_by_side() -> None:
     assert np.asarray(mesh.get_array()).reshape(16, 24) == pytest.approx(expected)
 
 
+def test_variance_of_members_alone() -> None:
+    grid = grid_of("projected")
+    figure = maps.variance_map(fields(grid, 3), None, grid=grid, title="2001-01-01 to 2001-02-01")
+    said = set(texts(figure))
+    assert {"variance of the members", "variance (mm² h⁻²)", "2001-01-01 to 2001-02-01"} <= said
+    assert "squared error of their mean" not in said
+
+
 def test_maps_leave_pyplot_alone() -> None:
     from matplotlib import _pylab_helpers
 

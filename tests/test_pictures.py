@@ -46,6 +46,11 @@ def test_it_is_smaller_and_always_the_same(figure: Figure) -> None:
     assert png(figure) == made
 
 
+def test_a_figure_does_not_keep_its_pixels(figure: Figure) -> None:
+    png(figure)
+    assert not hasattr(figure.canvas, "buffer_rgba")  # a report has dozens, of some MB each
+
+
 def test_a_gif_knows_its_size() -> None:
     buffer = io.BytesIO()
     Image.new("P", (30, 20)).save(buffer, format="GIF")

@@ -59,9 +59,7 @@ class Material:
 
 def draw(material: Material) -> dict[str, Figure]:
     """Every figure that the material allows, by the name of its file."""
-    found: dict[str, Figure] = {}
-    if material.coarse is not None:
-        found["panel"] = _panel(material, material.coarse)
+    found = _moment(material)
     systems = {v: by_system(v, material.scores, material.input_scores)
                for v in ("rapsd", "histogram", "autocorrelation")}  # fmt: skip
     factor = None
@@ -151,20 +149,24 @@ def _area_mean(material: Material) -> xr.DataArray:
     return known.mean("member") if "member" in known.dims else known
 
 
-def _panel(material: Material, coarse: xr.DataArray) -> Figure:
-    """The frame with most rain on average."""
+def _moment(material: Material) -> dict[str, Figure]:
+    """The frame with most rain on average, and how the members vary there."""
     index = int(np.nanargmax(_area_mean(material).values))
     frame = int(material.axis.locate(material.pr["time"][[index]])[0])
     when = _short(material.axis.period(range(frame, frame + 1)))
     step = step_text(material.axis.step_seconds)
     pr, low, true = (
         None if field is None else field.isel(time=index).compute()
-        for field in (material.pr, coarse, material.truth)
+        for field in (material.pr, material.coarse, material.truth)
     )
     assert pr is not None
-    assert low is not None
     title = f"{material.name} · {when} · {step} mean"
-    return maps.panel(pr, low, truth=true, grid=material.static, title=title)
+    found = {}
+    if low is not None:
+        found["panel"] = maps.panel(pr, low, truth=true, grid=material.static, title=title)
+    if pr.sizes["member"] > 1:
+        found["variance"] = maps.variance_map(pr, true, grid=material.static, title=title)
+    return found
 
 
 def _period_maps(material: Material) -> dict[str, Figure]:

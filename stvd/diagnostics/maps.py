@@ -189,9 +189,9 @@ def signed_map(
 
 
 def variance_map(
-    pr: Field, truth: Field, *, grid: xr.Dataset | None = None, title: str = ""
+    pr: Field, truth: Field | None, *, grid: xr.Dataset | None = None, title: str = ""
 ) -> Figure:
-    """Variance of the members beside the squared error of their mean, on one scale.
+    """Variance of the members and, with truth, the squared error of their mean, on one scale.
 
     Parameters
     ----------
@@ -199,13 +199,13 @@ def variance_map(
     truth : DataArray, shape ([tile,] y, x), kg m-2 s-1
     """
     square = MM_PER_HOUR**2
-    fields = {
-        "variance of the members": pr.var("member", ddof=1) * square,
-        "squared error of their mean": (pr.mean("member") - truth) ** 2 * square,
-    }
+    fields = {"variance of the members": pr.var("member", ddof=1) * square}
+    if truth is not None:
+        fields["squared error of their mean"] = (pr.mean("member") - truth) ** 2 * square
     top = high(fields)
     scale = rain_scale(max(top / 1000, 0.01), max(top, 0.1), "mm² h⁻²")
-    return sheet(fields, Canvas(truth, grid), scale, "variance", title=title, width=4.4)
+    width = 6.4 if truth is None else 4.4
+    return sheet(fields, Canvas(pr, grid), scale, "variance", title=title, width=width)
 
 
 def sheet(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -48,7 +49,9 @@ def image_of(figure: Figure) -> Image.Image:
     """A figure as it is drawn, RGB."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    FigureCanvasBase(figure)  # else the figure keeps its pixels
+    return image
 
 
 def png(figure: Figure, *, colours: int = 256) -> Picture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -48,7 +48,7 @@ def diagnose(
     window: int | WindowLattice | None = None,
     config: ScoreConfig | None = None,
     reference: xr.Dataset | xr.DataArray | None = None,
-    states: Sequence[xr.Dataset] | None = None,
+    states: Iterable[xr.Dataset] | None = None,
     regions: Sequence[Region] = (),
     event_threshold: float | None = None,
     event_amount: float | None = None,

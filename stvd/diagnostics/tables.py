@@ -6,7 +6,7 @@ states (`accumulate`), and these months and years (`periods`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +100,7 @@ def tables(
 
 
 def tables_of_states(
-    states: Sequence[xr.Dataset],
+    states: Iterable[xr.Dataset],
     area: xr.DataArray,
     *,
     cycles: bool = True,
@@ -110,7 +110,8 @@ def tables_of_states(
 
     Parameters
     ----------
-    states : datasets of states, in order of time, lazily or in memory
+    states : datasets of states, in order of time, lazily or in memory; gone through once for each piece
+        of the field, so no generator
     area : DataArray, shape ([tile,] y, x), m2
     cycles, threads : as in `tables`
 
@@ -123,9 +124,10 @@ def tables_of_states(
     ValueError
         If states overlap or are of different records, grids or references.
     """
-    cells = states[0]["total"].isel(part=0, drop=True)
-    for other in (*(s["total"].isel(part=0, drop=True) for s in states), area):
-        assert_aligned(cells, other, "states and area")
+    begin, cells = _beginning(states)
+    for dataset in states:
+        assert_aligned(cells, dataset["total"].isel(part=0, drop=True), "other states")
+    assert_aligned(cells, area, "states and area")
     sizes = {str(d): n for d, n in cells.sizes.items()}
 
     def read(piece: Piece) -> Iterator[State]:
@@ -136,9 +138,16 @@ def tables_of_states(
             yield from from_dataset(held, piece)
 
     found = sheets(read, pieces(cells), sizes, cycles=cycles, threads=threads)
-    begin = from_dataset(states[0], {d: slice(0, 1) for d in sizes})[0]
     decoded = begin.axis.decoded(begin.frames[:1])[0].dtype != object
     return _tables(found, cell_coordinates(cells), sizes, area, begin.axis, decoded=decoded)
+
+
+def _beginning(states: Iterable[xr.Dataset]) -> tuple[State, xr.DataArray]:
+    """The first state, of one cell, and a field of all cells."""
+    for dataset in states:  # which is open only here
+        cells = dataset["total"].isel(part=0, drop=True).load()
+        return from_dataset(dataset, {str(d): slice(0, 1) for d in cells.dims})[0], cells
+    raise ValueError("there are no states: count those of a record first, with partition_states")
 
 
 def area_table(table: xr.Dataset) -> pd.DataFrame:
