@@ -6,13 +6,15 @@
 
 `plan` has half of the partitions published and plans them all, without a server; `dry-run` does so as
 an operator does, in a flow. `overhead` runs a backfill in this process, and once more without Prefect
-and MLflow; it extrapolates what orchestration takes of partitions of a minute each. Without servers in
+and MLflow, input checks, statistics and figures included; it extrapolates what orchestration takes of
+partitions of a minute each. Without servers in
 the environment Prefect starts one and MLflow writes SQLite. On a machine that others use the processor
 time, of this process and of the server, says more than the clock does.
 """
 
 from __future__ import annotations
 
+import io
 import resource
 import sys
 import tempfile
@@ -33,7 +35,7 @@ from stvd.checkpoint import Checkpoint, GridContract
 from stvd.conditioning import Channels, Standard
 from stvd.downscale import Block
 from stvd.engine import BatchPlan
-from stvd.generate import produce
+from stvd.generate import examine, produce
 from stvd.lattice import TimeAxis
 from stvd.layout import write_record
 from stvd.model import preset
@@ -43,6 +45,7 @@ from stvd.production import Production
 from stvd.source import Source
 from stvd.synthetic import synthetic_coarse, synthetic_grid
 from stvd.transforms import RainTransform
+from tasks.partition import statistics_and_figures
 
 SHAPE = (16, 32)
 FIRST = 2
@@ -145,7 +148,11 @@ def overhead(folder: Path, partitions: int) -> dict[str, float]:
     def alone(count: int) -> None:
         bare = how.model_copy(update={"product": str(folder / f"alone{count}")})
         for item in bare.plan()[:count]:
-            produce(bare, item.partition)
+            examine(bare, item.partition)
+            done = produce(bare, item.partition)
+            _, drawn = statistics_and_figures(bare, item.partition, done.snapshot)
+            for figure in drawn.values():
+                figure.savefig(io.BytesIO())
 
     def orchestrated(count: int) -> None:
         end = how.axis.period(range(CELL * count)).end

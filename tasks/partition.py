@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.runtime import flow_run
@@ -107,21 +108,20 @@ def record(production: Production, outcome: Outcome, findings: list[Finding]) ->
         )
         run.record(entry.model_dump(mode="json"), "ledger.json")
         run.record({"findings": [f.model_dump() for f in findings]}, "findings.json")
-        run.metrics(
-            {
-                "seconds": entry.seconds,
-                "stored_bytes": entry.stored_bytes,
-                "findings": len(findings),
-            }
-        )
-        _keep_summary(run, production, cell, outcome.snapshot)
+        statistics, drawn = statistics_and_figures(production, cell, outcome.snapshot)
+        done = {"seconds": entry.seconds, "stored_bytes": entry.stored_bytes}
+        run.metrics({**done, "findings": len(findings), **statistics})
+        for name, figure in drawn.items():
+            run.figure(figure, f"figures/{name}.png")
         run.make_current("stvd.partition", outcome.partition)
         _link(run, outcome)
         return run.id
 
 
-def _keep_summary(run: Run, production: Production, cell: Partition, snapshot: str) -> None:
-    """Statistics and figures of what was published; never the arrays."""
+def statistics_and_figures(
+    production: Production, cell: Partition, snapshot: str
+) -> tuple[dict[str, float], dict[str, Figure]]:
+    """Of what was published, by name; never the arrays."""
     published = open_product(
         production.product, snapshot=snapshot, members=cell.members, storage=production.storage
     )
@@ -129,11 +129,10 @@ def _keep_summary(run: Run, production: Production, cell: Partition, snapshot: s
     inside = (frames >= cell.frames.start) & (frames < cell.frames.stop)
     pr = published["pr"].isel(time=inside)
     summary = summarise(pr, published["areacella"])
-    run.metrics(summary.numbers())
     coarse = production.source.coarse(cell.frames)["pr"]
     title = f"{production.name} · {production.axis.period(cell.frames)}"
-    for name, figure in figures(summary, pr, coarse, production.source.grid(), title).items():
-        run.figure(figure, f"figures/{name}.png")
+    drawn = figures(summary, pr, coarse, production.source.grid(), title)
+    return summary.numbers(), drawn
 
 
 def _link(run: Run, outcome: Outcome) -> None:
