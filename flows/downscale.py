@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.context import TagsContext
 
-from flows.parameters import Members, Seed, Solver, Steps, Windows, production
+from flows.parameters import CellFrames, Members, Seed, Solver, Steps, Windows, production
 from stvd.generate import Outcome
 from tasks.partition import check, generate, record
 
@@ -22,7 +22,7 @@ def downscale(
     solver: Solver = "dpmpp2m",
     conserve: bool = True,
     windows: Windows | None = None,
-    cell_frames: int | None = None,
+    cell_frames: CellFrames | None = None,
     replace: bool = False,
 ) -> Outcome:
     """Sample one partition and commit it to the product. Running it twice is free.
@@ -33,7 +33,7 @@ def downscale(
         product: Name or URI of the product. Left empty, the name of the source.
         checkpoint: Name or folder of the model, or models:/NAME@ALIAS of the registry. Left empty,
             the one that suits the source best.
-        members: Size of the product's ensemble.
+        members: Size of the ensemble.
         seed: Of the noise. Another seed is another ensemble, so another product.
         steps: Network calls a sample.
         solver: How a sample is drawn, dpmpp2m or ddim.

@@ -61,10 +61,11 @@ def plan(
     production: Production, start: str | None, end: str | None, mode: Mode
 ) -> tuple[Table, str]:
     """What is to be done, and why; and what it will cost."""
-    from stvd.generate import fingerprint_today  # torch takes seconds to import
+    from stvd.generate import changed_today, fingerprint_today  # torch takes seconds to import
 
     look = partial(fingerprint_today, production) if mode == "stale" else None
-    planned = production.plan(start=start, end=end, mode=mode, fingerprint_of=look)
+    changed = changed_today(production) if mode == "stale" else None
+    planned = production.plan(start=start, end=end, mode=mode, fingerprint_of=look, changed=changed)
     table = Table("partition", "period", "action", "reason")
     for item in planned:
         period = str(production.axis.period(item.partition.frames))

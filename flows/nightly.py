@@ -62,8 +62,9 @@ def nightly(
         lag_days: The record should reach to so many days before now; if it does not, the run fails
             once it has published what is whole. Left empty, nothing is expected.
         wait_hours: How long to wait for that, looking again every ten minutes.
-        recheck: How many of the last published partitions to compare with their input and model as
-            they are now. What differs is reported as stale; replacing it is for a backfill.
+        recheck: How many of the last published partitions to compare with their input as it is now.
+            What differs, and all that another model made, is reported as stale; replacing it is for
+            a backfill.
         fan_out: Give the partitions to workers. Left off, they run here, one after another.
         seed: Of the noise. Another seed is another ensemble, so another product.
         steps: Network calls a sample.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DAY = 86_400
 HEARTBEAT_SECONDS = 30  # the least that Prefect allows
+LEASES = "prefect.server.concurrency.lease_storage"
 # What Prefect's server forgets, and when: by itself it keeps flow runs for ever.
 RETENTION = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
@@ -179,6 +180,8 @@ class Settings(BaseSettings):
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            # In memory, as Prefect has it, a server that starts again ends the runs that hold a turn.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": f"{LEASES}.filesystem",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "PREFECT_LOGGING_EXTRA_LOGGERS": "stvd",
             "PREFECT_CLIENT_MAX_RETRIES": "6",  # 2, 4, 8 … s: two minutes without a server

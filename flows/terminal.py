@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
+from flows.settings import Settings
 from flows.stack_processes import reap
 
 console = Console(highlight=False)
@@ -42,7 +43,21 @@ def told(*, quiet: bool = True) -> Iterator[None]:
     except Exception as error:
         if state["verbose"]:
             raise
-        console.print(f"[red]{type(error).__name__}[/red] {escape(str(error))}", soft_wrap=True)
+        said = f"{error}{_remedy(error)}"
+        console.print(f"[red]{type(error).__name__}[/red] {escape(said)}", soft_wrap=True)
         raise typer.Exit(1) from None
     finally:
         logger.removeHandler(handler)
+
+
+def _remedy(error: Exception) -> str:
+    """What to do where Prefect's client gave up: its errors name no server."""
+    from httpx import TransportError
+
+    if not isinstance(error, TransportError):
+        return ""
+    server = Settings().prefect_api_url or "that this command started"
+    return (
+        f": Prefect's server {server} is out of reach. What was published stays; run the same "
+        "command again when it answers"
+    )

@@ -25,7 +25,7 @@ from stvd.engine import BatchPlan, Engine
 from stvd.fingerprint import digest_dataset, digest_parts, fingerprint
 from stvd.partition import Partition
 from stvd.plausibility import ImplausibleSample, coarse_at, doubts, require_possible
-from stvd.product import AlreadyPublished, CommitRef, Product
+from stvd.product import AlreadyPublished, CommitRef, LedgerEntry, Product
 from stvd.product.quarantine import FINDINGS, branch_of, quarantined
 from stvd.product.turn import turn
 from stvd.production import Production
@@ -105,10 +105,17 @@ def identity(production: Production, partition: Partition, card: Card) -> dict[s
         "reads": production.reads(partition),
         "input": digest_dataset(coarse[list(card.channels.variables)]),
         "grid": digest_dataset(grid[["areacella", *card.channels.statics]]),
-        "checkpoint": card.digest,
-        "sampler": sampler(production),
         # bfloat16 is not within the tolerance that another device or batch is
         "precision": Engine(device=production.device).resolve().precision,
+        **_chosen(production, card),
+    }
+
+
+def _chosen(production: Production, card: Card) -> dict[str, Any]:
+    """The parts of a fingerprint that are known without input and device."""
+    return {
+        "checkpoint": card.digest,
+        "sampler": sampler(production),
         "seed": production.seed,
         "keepbits": production.keepbits,
     }
@@ -117,6 +124,36 @@ def identity(production: Production, partition: Partition, card: Card) -> dict[s
 def fingerprint_today(production: Production, partition: Partition) -> str:
     """The fingerprint that the partition would have if it were sampled now."""
     return fingerprint(**identity(production, partition, Card.read(production.checkpoint)))
+
+
+def changed_today(production: Production) -> Callable[[LedgerEntry], str]:
+    """Tells of a published partition what has changed since, but for its input, which is not read.
+
+    Returns
+    -------
+    function of a ledger entry; its answer is empty where model, sampler, seed and schema are the same
+    """
+    card = Card.read(production.checkpoint)
+    today = digest_parts(_chosen(production, card))
+    model = production.model_version or card.digest[:12]
+
+    def changed(entry: LedgerEntry) -> str:
+        then = entry.parts
+        other = [name for name, now in today.items() if then.get(name, now) != now]
+        return ", ".join(
+            f"its model {_model(entry)} is {model} now"
+            if name == "checkpoint"
+            else f"its {name} {then[name]} is {today[name]} now"
+            for name in other
+        )
+
+    return changed
+
+
+def _model(entry: LedgerEntry) -> str:
+    """The registered version that made a partition, else the digest of its checkpoint."""
+    made = entry.provenance
+    return str(made.get("model_version") or str(made.get("model_digest"))[:12])
 
 
 def sampler(production: Production) -> SamplerConfig:

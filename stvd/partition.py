@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -74,6 +74,9 @@ class Published(Protocol):
     def written_at(self) -> str: ...
 
 
+P = TypeVar("P", bound=Published)
+
+
 class Planned(BaseModel):
     """A partition, what to do with it, and why.
 
@@ -101,8 +104,9 @@ def plan(
     cell_frames: int,
     members: range,
     reads: Callable[[range], range] | None = None,
-    ledger: Mapping[str, Published],
+    ledger: Mapping[str, P],
     fingerprint_of: Callable[[Partition], str] | None = None,
+    changed: Callable[[P], str] | None = None,
     mode: Mode = "missing",
 ) -> list[Planned]:
     """Decide, cell by cell, what to do to have `members` of `requested` published.
@@ -121,7 +125,10 @@ def plan(
     reads : the frames of input that the frames of a cell need before it may run; None: its own
     ledger : what is published, by partition id; read once, never the store
     fingerprint_of : the fingerprint that a published partition would have today. Called once for
-        each published partition that was asked for; None: staleness is not looked at
+        each published partition that was asked for and that `changed` does not know to be stale;
+        None: its input is not looked at
+    changed : what is other today than when a partition was published, in words, as far as that can be
+        told without its input; empty where nothing is
     mode : `missing` runs what is not there; `stale` also replaces what has another fingerprint;
         `replace` replaces all that was asked for
 
@@ -140,7 +147,10 @@ def plan(
         blocked = _not_available(axis, frames, reads(frames) if reads else frames, available)
         for entry in entries:
             partition = Partition(source=source, frames=frames, members=entry.members)
-            planned.append(_decide_published(partition, entry, fingerprint_of, mode, blocked))
+            other = changed(entry) if changed and not blocked else ""
+            if not other and fingerprint_of and not blocked:
+                other = _other(entry, fingerprint_of(partition))
+            planned.append(_decide_published(partition, entry, other, mode, blocked))
         for gap in _gaps(members, [e.members for e in entries]):
             partition = Partition(source=source, frames=frames, members=gap)
             planned.append(
@@ -151,34 +161,32 @@ def plan(
     return sorted(planned, key=lambda p: (p.partition.frames.start, p.partition.members.start))
 
 
+def _other(entry: Published, current: str) -> str:
+    same = current == entry.fingerprint
+    return "" if same else f"its inputs now give {current[:12]}"
+
+
 def _decide_published(
-    partition: Partition,
-    entry: Published,
-    fingerprint_of: Callable[[Partition], str] | None,
-    mode: Mode,
-    blocked: str,
+    partition: Partition, entry: Published, other: str, mode: Mode, blocked: str
 ) -> Planned:
-    current = entry.fingerprint
-    if fingerprint_of is not None and not blocked:
-        current = fingerprint_of(partition)
-    stale = current != entry.fingerprint
+    """What to do with a partition that is there; `other` says why it is stale, if it is."""
     standing = f"published {entry.written_at} with fingerprint {entry.fingerprint[:12]}"
-    if stale:
-        standing += f", its inputs now give {current[:12]}"
+    if other:
+        standing += f", {other}"
     action: Action
     if blocked:
         action, standing = "skip", f"{standing}; {blocked}"
-    elif mode == "replace" or (stale and mode == "stale"):
+    elif mode == "replace" or (other and mode == "stale"):
         action = "replace"
-    elif stale:
+    elif other:
         action, standing = "stale", f"{standing}: use mode stale or replace to sample it anew"
     else:
         action = "skip"
     return Planned(partition=partition, action=action, reason=standing)
 
 
-def _by_cell(entries: Iterable[Published], cell_frames: int) -> dict[int, list[Published]]:
-    cells: dict[int, list[Published]] = {}
+def _by_cell(entries: Iterable[P], cell_frames: int) -> dict[int, list[P]]:
+    cells: dict[int, list[P]] = {}
     for entry in entries:
         cells.setdefault(entry.frames.start // cell_frames, []).append(entry)
     return cells

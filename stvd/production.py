@@ -115,14 +115,15 @@ class Production(BaseModel):
         end: str | None = None,
         mode: Mode = "missing",
         fingerprint_of: Callable[[Partition], str] | None = None,
+        changed: Callable[[LedgerEntry], str] | None = None,
         recheck: int | None = None,
     ) -> list[Planned]:
         """What to do to have the frames between two dates published (`stvd.partition.plan`).
 
         Parameters
         ----------
-        recheck : compare the fingerprints of so many published partitions only, the last ones in
-            time: to compare one, its input is read; None compares all
+        recheck : ask `fingerprint_of` of so many published partitions only, the last ones in time:
+            to tell one, its input is read; None asks of all
 
         Raises
         ------
@@ -143,6 +144,7 @@ class Production(BaseModel):
             reads=None if self.open_end else self._needed,
             ledger=ledger,
             fingerprint_of=fingerprint_of,
+            changed=changed,
             mode=mode,
         )
 

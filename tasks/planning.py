@@ -12,7 +12,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pydantic import BaseModel, ConfigDict
 
 from stvd.estimate import size
-from stvd.generate import fingerprint_today
+from stvd.generate import changed_today, fingerprint_today
 from stvd.partition import Mode, Planned
 from stvd.production import Production
 from tasks.retry import PATIENTLY
@@ -85,8 +85,8 @@ def plan(
 
     Parameters
     ----------
-    recheck : in mode missing, report as stale what differs of so many published partitions, the
-        last ones in time; None looks at none of them
+    recheck : in mode missing, report as stale what another model or sampler made, and of so many
+        published partitions, the last ones in time, whose input differs; None looks at nothing
     at_once : partitions that will be sampled side by side, for the finishing time
     """
     look = None if mode == "missing" and not recheck else partial(fingerprint_today, production)
@@ -95,6 +95,7 @@ def plan(
         end=end,
         mode=mode,
         fingerprint_of=look if mode != "replace" else None,
+        changed=changed_today(production) if mode == "stale" or recheck is not None else None,
         recheck=recheck if mode == "missing" else None,
     )
     estimate = production.estimate(planned)

@@ -18,7 +18,7 @@ from stvd.conditioning import Channels, Standard
 from stvd.contract import CatalogError
 from stvd.engine import Engine
 from stvd.faults import FAULTS, spoil
-from stvd.generate import examine, fingerprint_today, produce
+from stvd.generate import changed_today, examine, fingerprint_today, produce
 from stvd.lattice import TimeAxis
 from stvd.layout import write_record
 from stvd.model import preset
@@ -260,6 +260,27 @@ def test_a_record_that_grew_makes_its_open_end_stale_and_replaces_nothing(tmp_pa
     assert [item.action for item in planned] == ["skip", "stale", "stale", "run", "run"]
     with pytest.raises(FingerprintConflict, match=r"reads is \[0,24,1\] there and \[0,25,1\] now"):
         produce(long, planned[1].partition)
+
+
+def test_another_model_is_told_of_without_reading_any_input(tmp_path, source, checkpoint):
+    how = production(tmp_path / "product", source, checkpoint)
+    first = how.plan()[0].partition
+    produce(how, first)
+    (entry,) = Product.open(how.product).ledger().values()
+    assert changed_today(how)(entry) == ""
+    old = Checkpoint.load(checkpoint)
+    network = preset("tiny", old.channels.channels).build()  # of other weights
+    Checkpoint.create("test", network, old.channels, old.card.grid, {}, tmp_path / "new")
+    new = how.model_copy(update={"checkpoint": str(tmp_path / "new"), "seed": 1})
+
+    def never(partition):
+        raise AssertionError(f"{partition.id} was read")
+
+    for mode, action in (("missing", "stale"), ("stale", "replace")):
+        item = new.plan(mode=mode, changed=changed_today(new), fingerprint_of=never)[0]
+        assert (item.partition, item.action) == (first, action)
+        told = f"its model {old.digest[:12]} is {Checkpoint.load(tmp_path / 'new').digest[:12]} now"
+        assert f"{told}, its seed 0 is 1 now" in item.reason
 
 
 def test_a_product_keeps_its_windows(tmp_path, source, checkpoint):

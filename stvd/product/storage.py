@@ -165,11 +165,17 @@ class Location(BaseModel):
         )
 
     @contextmanager
-    def lock(self, name: str, wait: float = LOCK_SECONDS) -> Iterator[None]:
+    def lock(
+        self, name: str, wait: float = LOCK_SECONDS, *, reentrant: bool = False
+    ) -> Iterator[None]:
         """Hold a lock that ends with this process, so that a killed one leaves none behind.
 
         Only for local folders, where moving a branch is not atomic; on an object store the
         conditional write of the branch decides, and this does nothing.
+
+        Parameters
+        ----------
+        reentrant : do not wait for this thread itself, where it holds the lock
 
         Raises
         ------
@@ -182,9 +188,9 @@ class Location(BaseModel):
         folder = self.path / LOCK_FOLDER
         folder.mkdir(exist_ok=True)
         file = folder / f"{name}.lock"
-        lock = FileLock(file, timeout=wait)
+        lock = FileLock(file, is_singleton=reentrant)
         try:
-            lock.acquire()
+            lock.acquire(timeout=wait)
         except Timeout as error:
             raise Busy(
                 f"Another process has been writing to {self.uri} for {wait:g} s (lock {name}). "
@@ -193,7 +199,7 @@ class Location(BaseModel):
         try:
             yield
         finally:
-            if name != MAIN:
+            if name != MAIN and lock.lock_counter == 1:
                 file.unlink(missing_ok=True)
             lock.release()
 

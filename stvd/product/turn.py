@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
-from filelock import FileLock, Timeout
-
-from stvd.product.storage import LOCK_FOLDER, Location, StorageOptions
+from stvd.product.errors import Busy
+from stvd.product.storage import Location, StorageOptions
 
 WAIT_SECONDS = 3600.0
 
 
-@contextlib.contextmanager
+@contextmanager
 def turn(
     uri: str,
     partition_id: str,
@@ -27,22 +26,10 @@ def turn(
     killed leaves no lock behind.
     """
     location = Location.parse(uri, storage)
-    if location.path is None:
-        yield False
-        return
-    folder = location.path / LOCK_FOLDER
-    folder.mkdir(exist_ok=True)
-    # One per process and file: work within work on the same partition does not wait for itself.
-    file = folder / f"turn.{partition_id}.lock"
-    lock = FileLock(file, is_singleton=True)
-    try:
-        lock.acquire(timeout=wait)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-        if not lock.is_locked:
-            file.unlink(missing_ok=True)
+    with ExitStack() as held:
+        try:
+            held.enter_context(location.lock(f"turn.{partition_id}", wait, reentrant=True))
+            alone = location.path is not None
+        except Busy:
+            alone = False
+        yield alone

@@ -38,6 +38,21 @@ def test_the_form_knows_bounds_and_choices() -> None:
     assert fields["source"]["default"] == "gcm_demo"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("source", "product", "checkpoint", "members", "seed"),
+        *("steps", "solver", "conserve", "windows", "cell_frames"),
+    ],
+)
+def test_what_flows_share_is_the_same_in_their_forms(name: str) -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    shown = [parameter_schema(flow).properties[name] for flow in (backfill, nightly, downscale)]
+    first, *others = [{k: v for k, v in field.items() if k != "position"} for field in shown]
+    assert all(other == first for other in others)
+
+
 def test_wrong_parameters_are_refused_before_anything_runs() -> None:
     from prefect.exceptions import ParameterTypeError
 

@@ -1,5 +1,6 @@
 """What an operator meets: costs, cancelling, two runs at once, failures, late data, samples in doubt."""
 
+import asyncio
 import logging
 import shlex
 import shutil
@@ -9,29 +10,51 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
 import xarray as xr
+from numpy.typing import NDArray
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "mlflow_server")
 CELL = 5
 
 
-@pytest.fixture
-def asked(record: Path, tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
-    """A backfill of four partitions of one window each."""
+def four_partitions(record: Path, checkpoint: Path, product: Path) -> dict[str, Any]:
+    """Parameters of a run of four partitions of one window each."""
     return {
         "source": str(record),
-        "product": str(tmp_path / "product"),
-        "checkpoint": str(tiny_checkpoint),
+        "product": str(product),
+        "checkpoint": str(checkpoint),
         "members": 2,
         "steps": 1,
         "windows": "independent",
         "cell_frames": CELL,
     }
+
+
+@pytest.fixture
+def asked(record: Path, tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
+    return four_partitions(record, tiny_checkpoint, tmp_path / "product")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    record: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> NDArray[np.float32]:
+    """Rain of a product that one run made, alone."""
+    from flows.parameters import production
+    from stvd.generate import produce
+    from stvd.product import open_product
+
+    product = tmp_path_factory.mktemp("undisturbed") / "product"
+    how = production(**four_partitions(record, tiny_checkpoint, product))
+    for item in how.plan():
+        produce(how, item.partition)
+    return open_product(product).pr.values
 
 
 def artifact(key: str) -> Any:
@@ -122,7 +145,7 @@ def test_a_cancelled_backfill_stops_between_partitions_and_goes_on_later(
 
 
 def test_two_backfills_at_once_publish_each_partition_once(
-    asked: dict[str, Any], tmp_path: Path
+    asked: dict[str, Any], undisturbed: NDArray[np.float32]
 ) -> None:
     from flows.backfill import backfill
     from stvd.product import Product, open_product
@@ -136,9 +159,67 @@ def test_two_backfills_at_once_publish_each_partition_once(
     assert len(product.ledger()) == 4
     for partition in product.ledger():
         product.verify(partition)
-    alone = str(tmp_path / "alone")
-    backfill(**{**asked, "product": alone})
-    np.testing.assert_array_equal(open_product(product.uri).pr, open_product(alone).pr)
+    np.testing.assert_array_equal(open_product(product.uri).pr, undisturbed)
+
+
+def test_a_second_nightly_run_is_cancelled_and_mixes_nothing(
+    asked: dict[str, Any], undisturbed: NDArray[np.float32]
+) -> None:
+    """It is due when the first has published one partition of four."""
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+    from prefect.states import Pending
+
+    from flows.deployments import register
+    from flows.nightly import nightly
+    from stvd.product import Product, open_product
+
+    register()
+    published, told = Event(), Event()
+
+    def hold() -> None:
+        published.set()
+        told.wait(120)
+
+    with get_client(sync_client=True) as client, ThreadPoolExecutor(1) as pool:
+        deployment = client.read_deployment_by_name("nightly/stvd").id
+
+        def due() -> UUID:
+            wanted = asked | {"open_end": True}
+            return client.create_flow_run_from_deployment(deployment, parameters=wanted).id
+
+        first = due()
+        client.set_flow_run_state(first, Pending())  # as its worker does
+        with on_log("stvd.execution", hold):
+            running = pool.submit(run_flow, nightly, flow_run=client.read_flow_run(first))
+            try:
+                assert published.wait(120)
+                second = due()
+                assert len(Product.open(asked["product"]).ledger()) == 1
+                assert asyncio.run(picked_up_by_a_worker()) == [second]
+                refused = client.read_flow_run(second)
+            finally:
+                told.set()
+            assert len(running.result().published) == 4
+        assert refused.state_name == "Cancelled"
+        assert refused.state.message == "Deployment concurrency limit reached."
+        assert refused.run_count == 0
+        np.testing.assert_array_equal(open_product(asked["product"]).pr, undisturbed)
+        third = due()
+        client.set_flow_run_state(third, Pending())
+        assert client.read_flow_run(third).state_name == "Pending", "the turn was given back"
+        client.delete_flow_run(third)
+
+
+async def picked_up_by_a_worker() -> list[UUID]:
+    """What a worker of the nightly queue finds due, having looked once."""
+    from prefect.workers.process import ProcessWorker
+
+    from flows.stack_services import POOL, QUEUES
+
+    async with ProcessWorker(work_pool_name=POOL, work_queues=[QUEUES[0]]) as worker:
+        await worker.sync_with_backend()
+        return [run.id for run in await worker.get_and_submit_flow_runs()]
 
 
 def test_a_backfill_gives_way_to_a_nightly_run(

@@ -7,6 +7,7 @@ beaten; the others expect other rain.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -155,6 +156,57 @@ def test_a_product_is_made_with_the_champion(
     (run,) = client.search_runs([experiment])
     assert run.data.params["checkpoint"] == f"models:/{MODEL}/2"
     assert run.data.tags["stvd.device"] == "cpu"
+
+
+def test_a_night_with_another_champion_tells_of_it_and_replaces_nothing(
+    history: dict[str, Any], record: Path, tmp_path: Path
+) -> None:
+    """The alias moves from version 2 to 1 when three of four partitions are published."""
+    from flows.backfill import backfill
+    from flows.nightly import nightly
+    from flows.promote import promote
+    from stvd.product import Product, open_product
+
+    product = str(tmp_path / "moved")
+    asked: dict[str, Any] = {
+        "source": str(record),
+        "product": product,
+        "checkpoint": f"models:/{MODEL}@champion",
+        "members": 1,
+        "steps": 1,
+        "cell_frames": 5,
+        "windows": "independent",
+    }
+    old = backfill(**asked, end="2000-07-06T21:00").published  # frames 0-15
+    before = open_product(product).pr.values
+    promote(version=f"models:/{MODEL}/1", reason="2 rains too much")
+    try:
+        night = nightly(**asked, recheck=1)
+        assert str(night) == "1 published, 3 stale"
+        assert night.stale == old
+        made = {k: e.provenance["model_version"] for k, e in Product.open(product).ledger().items()}
+        assert [made.pop(p) for p in old] == 3 * [f"models:/{MODEL}/2"]
+        assert made == {night.published[0]: f"models:/{MODEL}/1"}
+        np.testing.assert_array_equal(open_product(product).pr.values[:, :15], before)
+        told = f"its model models:/{MODEL}/2 is models:/{MODEL}/1 now"
+        assert sum(told in text for text in artifacts("summary-moved")) == 1
+
+        assert backfill(**asked, mode="stale").published == old  # which is to ask for it
+        assert str(nightly(**asked)) == "4 already there"
+        assert not np.array_equal(open_product(product).pr.values[:, :15], before)
+    finally:
+        promote(version=f"models:/{MODEL}/2", reason="it was champion")
+
+
+def artifacts(key: str) -> list[str]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    with get_client(sync_client=True) as prefect:
+        found = prefect.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+        )
+    return [str(a.data) for a in found]
 
 
 def test_an_alias_that_is_not_there_stops_before_any_work(record: Path, tmp_path: Path) -> None:
