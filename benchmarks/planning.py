@@ -7,9 +7,9 @@
 `plan` has half of the partitions published and plans them all, without a server; `dry-run` does so as
 an operator does, in a flow. `overhead` runs a backfill in this process, and once more without Prefect
 and MLflow, input checks, statistics and figures included; it extrapolates what orchestration takes of
-partitions of a minute each. Without servers in
-the environment Prefect starts one and MLflow writes SQLite. On a machine that others use the processor
-time, of this process and of the server, says more than the clock does.
+partitions of a minute each. Without servers in the environment Prefect starts one and MLflow writes
+SQLite. On a machine that others use the processor time, of this process and of the server, says more
+than the clock does.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import psutil
 import torch
 import xarray as xr
 from ledger import CELL, MEMBERS, fill
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import stvd.generate
 from flows.backfill import backfill
@@ -152,7 +153,7 @@ def overhead(folder: Path, partitions: int) -> dict[str, float]:
             done = produce(bare, item.partition)
             _, drawn = statistics_and_figures(bare, item.partition, done.snapshot)
             for figure in drawn.values():
-                figure.savefig(io.BytesIO())
+                FigureCanvasAgg(figure).print_png(io.BytesIO())
 
     def orchestrated(count: int) -> None:
         end = how.axis.period(range(CELL * count)).end

@@ -17,6 +17,7 @@ os.environ["STVD_RUNS"] = tempfile.mkdtemp(prefix="stvd-tests-")
 SERVERS = {"prefect_server", "mlflow_server", "s3"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of several workers, one has the tests that share servers; the others are shared out by module."""
     for item in items:
