@@ -192,7 +192,7 @@ def test_a_night_with_another_champion_tells_of_it_and_replaces_nothing(
         assert sum(told in text for text in artifacts("summary-moved")) == 1
 
         assert backfill(**asked, mode="stale").published == old  # which is to ask for it
-        assert str(nightly(**asked)) == "4 already there"
+        assert str(backfill(**asked, mode="stale", dry_run=True)) == "4 already there"
         assert not np.array_equal(open_product(product).pr.values[:, :15], before)
     finally:
         promote(version=f"models:/{MODEL}/2", reason="it was champion")
