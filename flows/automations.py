@@ -25,6 +25,8 @@ WATCHED = "stvd.product.watched"
 WEBHOOK = "stvd-alerts"
 # A run that fails alone is told of by the flow that asked for it: `downscale` is not among them.
 FLOWS = ["nightly", "backfill", "diagnose", "train", "evaluate", "promote"]
+# Of other flows on the same server nobody knows whether their hearts beat.
+BEATING = [*FLOWS, "demo", "downscale", "register"]
 MISSED = 4  # heartbeats, after which a run is taken for dead
 
 RUN = "flow.name ~ ' ' ~ flow_run.name"
@@ -66,14 +68,17 @@ def _on_state(states: list[str], what: str, webhook: UUID | None) -> AutomationC
 
 def zombie(patience: timedelta = timedelta(seconds=MISSED * HEARTBEAT_SECONDS)) -> AutomationCore:
     """A run whose heart has stopped is marked as crashed: its machine, worker or process is gone."""
-    beat = "prefect.flow-run.heartbeat"
+    begun, beat = "prefect.flow-run.Running", "prefect.flow-run.heartbeat"
     return AutomationCore(
         name=PREFIX + "a run is dead",
         description=f"Marks a run as crashed that gave no sign of life for {patience}.",
         trigger=EventTrigger(
-            after={beat},
+            after={begun, beat},  # the first beat may be lost with the run
             expect={beat, *_events(ENDS + WAITS)},
             match=_labels({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=_labels(
+                {"prefect.resource.role": "flow", "prefect.resource.name": BEATING}
+            ),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from flows.automations import FLOWS, automations, zombie
+from flows.automations import BEATING, FLOWS, automations, zombie
 from flows.deployments import DEPLOYMENTS
 from flows.execution import DEPLOYMENTS as FAN_OUT
 from flows.settings import HEARTBEAT_SECONDS, Settings
@@ -53,7 +53,11 @@ def test_a_message_with_quotes_and_lines_is_still_json(settings: Settings) -> No
 def test_a_run_is_dead_after_four_missed_heartbeats() -> None:
     trigger = zombie().trigger
     assert trigger.within == timedelta(seconds=4 * HEARTBEAT_SECONDS) == timedelta(minutes=2)
-    assert trigger.after < trigger.expect, "a sign of life starts the wait, and ends it"
+    beat = "prefect.flow-run.heartbeat"
+    assert trigger.after & trigger.expect == {beat}, "a sign of life ends the wait, and starts it"
+    assert trigger.after == {"prefect.flow-run.Running", beat}, (
+        "one that gave none is waited for too"
+    )
 
 
 def test_a_product_is_told_of_once_per_silence(settings: Settings) -> None:
@@ -73,6 +77,7 @@ def test_deployments_fan_out_and_alerts_name_each_other() -> None:
     names = {f"{flow.name}/{options.get('name', 'stvd')}" for flow, _, options in DEPLOYMENTS}
     assert set(FAN_OUT.values()) <= names
     assert set(FLOWS) == {flow.name for flow, _, _ in DEPLOYMENTS} - {"downscale"}
+    assert {flow.name for flow, _, _ in DEPLOYMENTS} | {"demo", "register"} == set(BEATING)
 
 
 def test_a_backfill_never_stands_before_the_nightly_run() -> None:
