@@ -6,7 +6,7 @@ EXTRAS ?= dev,s3,store,servers,kubernetes,dask-cluster
 SOURCE ?= gcm_demo
 ARGS   ?=
 # In the order of collection the tests that take a minute each, those of whole stacks, come first.
-WORKERS ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+WORKERS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 

@@ -14,16 +14,6 @@ settings.load_profile("stvd")
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["STVD_RUNS"] = tempfile.mkdtemp(prefix="stvd-tests-")
 
-SERVERS = {"prefect_server", "mlflow_server", "s3"}
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several workers, one has the tests that share servers; the others are shared out by module."""
-    for item in items:
-        shared = SERVERS & {*getattr(item, "fixturenames", ())}
-        item.add_marker(pytest.mark.xdist_group("servers" if shared else str(item.path)))
-
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
