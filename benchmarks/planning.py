@@ -28,7 +28,6 @@ import psutil
 import torch
 import xarray as xr
 from ledger import CELL, MEMBERS, fill
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import stvd.generate
 from flows.backfill import backfill
@@ -153,7 +152,7 @@ def overhead(folder: Path, partitions: int) -> dict[str, float]:
             done = produce(bare, item.partition)
             _, drawn = statistics_and_figures(bare, item.partition, done.snapshot)
             for figure in drawn.values():
-                FigureCanvasAgg(figure).print_png(io.BytesIO())
+                figure.savefig(io.BytesIO())
 
     def orchestrated(count: int) -> None:
         end = how.axis.period(range(CELL * count)).end

@@ -10,14 +10,12 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -36,15 +34,8 @@ _DIGEST = 36  # characters that MLflow has room for
 class Run:
     """One MLflow run that is being written."""
 
-    def __init__(
-        self,
-        client: MlflowClient,
-        run_id: str,
-        experiment_id: str,
-        known: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, experiment_id: str) -> None:
         self._client = client
-        self._known = set(known)  # parameters, which MLflow writes once
         self.id = run_id
         self.experiment_id = experiment_id
 
@@ -61,9 +52,9 @@ class Run:
 
     def parameters(self, parameters: Mapping[str, Any]) -> None:
         """Set parameters, nested ones as `training.steps`; on a run that is written again they stand."""
-        new = {k: v for k, v in _flat(parameters).items() if k not in self._known}
-        self._client.log_batch(self.id, params=[Param(k, v) for k, v in new.items()])
-        self._known |= set(new)
+        known = self._client.get_run(self.id).data.params
+        new = [Param(k, v) for k, v in _flat(parameters).items() if k not in known]
+        self._client.log_batch(self.id, params=new)
 
     def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Set metrics of one step; values that are not finite are left out."""
@@ -83,11 +74,7 @@ class Run:
 
     def figure(self, figure: Figure, path: str) -> None:
         """Keep a matplotlib figure, e.g. as `figures/sample.png`."""
-        # As `log_figure`, which has it drawn twice to lay it out.
-        with TemporaryDirectory() as folder:
-            file = Path(folder, Path(path).name)
-            FigureCanvasAgg(figure).print_png(str(file))
-            self._client.log_artifact(self.id, str(file), str(Path(path).parent))
+        self._client.log_figure(self.id, figure, path)
 
     def table(self, table: pd.DataFrame, path: str) -> None:
         """Keep a table, as JSON that MLflow shows and as CSV that people read."""
@@ -152,7 +139,8 @@ def tracked(
     tags : more to find it by; the Prefect flow run is added by itself
     """
     client = MlflowClient()
-    run = _open(client, experiment, name, key, {**(tags or {}), **_flow_run()})
+    run = _open(client, experiment, name, key)
+    run.tags({**(tags or {}), **_flow_run()})
     try:
         yield run
     except BaseException:
@@ -169,7 +157,7 @@ def finished(experiment: str, key: str) -> Run | None:
         return None
     for found in _with_key(client, known.experiment_id, key):
         if found.info.status == "FINISHED":
-            return Run(client, found.info.run_id, known.experiment_id, found.data.params)
+            return Run(client, found.info.run_id, known.experiment_id)
     return None
 
 
@@ -177,18 +165,14 @@ def _with_key(client: MlflowClient, experiment_id: str, key: str) -> list[Any]:
     return list(client.search_runs([experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1))
 
 
-def _open(
-    client: MlflowClient, experiment: str, name: str, key: str, tags: Mapping[str, Any]
-) -> Run:
+def _open(client: MlflowClient, experiment: str, name: str, key: str) -> Run:
     experiment_id = _experiment(client, experiment)
     if found := _with_key(client, experiment_id, key):
-        known = Run(client, found[0].info.run_id, experiment_id, found[0].data.params)
-        client.update_run(known.id, "RUNNING", name)
-        known.tags(tags)
-        return known
-    texts = {KEY: key, **{k: str(v) for k, v in tags.items()}}
-    made = client.create_run(experiment_id, tags=texts, run_name=name)
-    return Run(client, made.info.run_id, experiment_id)
+        run_id = found[0].info.run_id
+        client.update_run(run_id, "RUNNING", name)
+    else:
+        run_id = client.create_run(experiment_id, tags={KEY: key}, run_name=name).info.run_id
+    return Run(client, run_id, experiment_id)
 
 
 def _experiment(client: MlflowClient, name: str) -> str:
