@@ -151,6 +151,9 @@ class Crops:
     wet_share : see above
     valid_share : least share of cells with data in truth and coarse input; 1 takes complete crops only
     rainiest_of : draw so many and take the one with the most coarse rain
+    intense_share : share of crops that are placed around a coarse cell drawn with a probability in
+        proportion to the cube of its rain. Which crops are seen then depends on coarse rain alone, so
+        that what is learned of fine rain given coarse rain stays the same
     flips : mirror and transpose; right only without vectors among the channels
     zoom : largest magnification. Half of the crops are then taken of a smaller piece, magnified by up to
         `zoom` (uniform in its logarithm) by linear interpolation, and its blocks averaged anew: rain that is
@@ -167,6 +170,7 @@ class Crops:
     wet_share: float = 0.02
     valid_share: float = 1.0
     rainiest_of: int = 1
+    intense_share: float = 0.0
     flips: bool = False
     zoom: float = 1.0
     roughness: bool = False
@@ -206,7 +210,7 @@ class Crops:
         rng = np.random.Generator(
             np.random.Philox(key=seed, counter=np.array([0, 0, 0, step], dtype=np.uint64))
         )
-        picks = [self._rainiest(rng) for _ in range(size)]
+        picks = [self._pick(rng) for _ in range(size)]
         coarse, statics, truth, exponents, textures = zip(*picks, strict=True)
         fixed = None
         if statics[0] is not None:
@@ -219,21 +223,36 @@ class Crops:
             torch.stack(textures) if self.texture else None,
         )
 
-    def _rainiest(self, rng: np.random.Generator) -> tuple[*Crop, Tensor, Tensor]:
+    @cached_property
+    def _intensity(self) -> list[np.ndarray]:
+        """Of each event, the sums of the cube of coarse rain up to each of its cells, all frames."""
+        rain = (np.nan_to_num(e.coarse[:, 0]).astype(np.float64) / MM_PER_HOUR for e in self.events)
+        return [np.cumsum(of**3) for of in rain]
+
+    def _pick(self, rng: np.random.Generator) -> tuple[*Crop, Tensor, Tensor]:
+        if self.intense_share and rng.random() < self.intense_share:
+            return self._crop(rng, intense=True)
         drawn = [self._crop(rng) for _ in range(self.rainiest_of)]
         return max(drawn, key=lambda crop: float(np.nansum(crop[0][:, 0])))
 
-    def _crop(self, rng: np.random.Generator) -> tuple[*Crop, Tensor, Tensor]:
+    def _crop(
+        self, rng: np.random.Generator, intense: bool = False
+    ) -> tuple[*Crop, Tensor, Tensor]:
         for _ in range(10_000):
             which = int(rng.integers(len(self.events)))
             event = self.events[which]
-            t = int(rng.integers(len(event.truth) - self.window + 1))
+            frame = cell = None
+            if intense and self._intensity[which][-1] > 0:
+                sums = self._intensity[which]
+                drawn = np.searchsorted(sums, rng.random() * sums[-1], side="right")
+                frame, *cell = (int(k) for k in np.unravel_index(drawn, event.coarse[:, 0].shape))
+            t = _start(rng, len(event.truth), self.window, frame)
             frames, zoom = slice(t, t + self.window), 1.0
             if self.zoom > 1 and rng.random() < 0.5:
                 zoom = float(self.zoom ** rng.random())
-                crop = self._magnified(rng, event, frames, zoom)
+                crop = self._magnified(rng, event, frames, zoom, cell)
             else:
-                crop = self._cut(rng, event, frames)
+                crop = self._cut(rng, event, frames, cell)
             if crop is not None and self._wanted(rng, crop):
                 exponent = texture = torch.zeros(())
                 if self.roughness:
@@ -254,12 +273,15 @@ class Crops:
         valid = min(np.isfinite(field).mean() for field in (coarse, truth))
         return bool(valid >= self.valid_share)
 
-    def _cut(self, rng: np.random.Generator, event: Event, frames: slice) -> Crop:
-        """As the event has it."""
+    def _cut(
+        self, rng: np.random.Generator, event: Event, frames: slice, cell: Sequence[int] | None
+    ) -> Crop:
+        """As the event has it; somewhere, or somewhere around a coarse cell."""
         cells, factor = self.size // self.factor, self.factor
         ny, nx = event.coarse.shape[-2:]
-        j = int(rng.integers(ny - cells + 1))
-        i = int(rng.integers(nx if event.periodic_x else nx - cells + 1))
+        row, column = cell or (None, None)
+        j = _start(rng, ny, cells, row)
+        i = _start(rng, nx + cells - 1 if event.periodic_x else nx, cells, column)
         rows = np.clip(np.arange(j - HALO, j + cells + HALO), 0, ny - 1)
         columns = np.arange(i - HALO, i + cells + HALO)
         columns = columns % nx if event.periodic_x else np.clip(columns, 0, nx - 1)
@@ -270,7 +292,12 @@ class Crops:
         return coarse, fixed, event.truth[frames, y][..., x]
 
     def _magnified(
-        self, rng: np.random.Generator, event: Event, frames: slice, zoom: float
+        self,
+        rng: np.random.Generator,
+        event: Event,
+        frames: slice,
+        zoom: float,
+        cell: Sequence[int] | None,
     ) -> Crop | None:
         """A smaller piece with its halo, magnified, and averaged over blocks; None where it does not fit."""
         wide = self.size + 2 * HALO * self.factor
@@ -278,7 +305,9 @@ class Crops:
         ny, nx = event.truth.shape[-2:]
         if side > min(ny, nx):
             return None
-        j, i = int(rng.integers(ny - side + 1)), int(rng.integers(nx - side + 1))
+        row, column = (self.factor * k + self.factor // 2 for k in cell) if cell else (None, None)
+        margin = int(np.ceil(HALO * self.factor / zoom))
+        j, i = (_start(rng, n, side, k, margin) for n, k in ((ny, row), (nx, column)))
         piece = event.truth[frames, j : j + side, i : i + side]
         fine = magnify(piece, zoom, (wide, wide))
         blocks = _block_mean(fine, self.factor)
@@ -297,6 +326,17 @@ class Crops:
 
         coarse, fixed, truth = crop
         return turn(coarse), None if fixed is None else turn(fixed), turn(truth)
+
+
+def _start(
+    rng: np.random.Generator, size: int, length: int, inside: int | None, margin: int = 0
+) -> int:
+    """Where a piece of an axis begins: anywhere, or anywhere that has it contain a place, off its margins."""
+    last = size - length
+    if inside is None:
+        return int(rng.integers(last + 1))
+    first = min(max(0, inside - length + 1 + margin), last)
+    return int(rng.integers(first, max(first, min(last, inside - margin)) + 1))
 
 
 def magnify(field: np.ndarray, zoom: float, shape: tuple[int, int]) -> np.ndarray:

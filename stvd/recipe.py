@@ -40,6 +40,7 @@ class Recipe(BaseModel):
     preset : size of the model; an ablation refuses other inputs or another window than its own
     window : frames sampled jointly
     temporal_levels : where frames attend to one another, in place of the preset's own (`preset`)
+    norm : of the networks, in place of the preset's own (`preset`)
     noise_correlation : of the noise of neighbouring frames (`stvd.model.ModelConfig`)
     training : of the loop
     """
@@ -60,6 +61,7 @@ class Recipe(BaseModel):
     preset: Literal["tiny", "small", "paper", "stvd-single", "stvd-3", "stvd-1"] = "small"
     window: int = Field(5, ge=1)
     temporal_levels: tuple[int, ...] | None = None
+    norm: Literal["group", "channel"] | None = None
     noise_correlation: float = Field(0.0, ge=0, lt=1)
     training: TrainingConfig = TrainingConfig()
 
@@ -84,7 +86,13 @@ class Recipe(BaseModel):
 
     def model(self, inputs: int) -> ModelConfig:
         """The architecture of the STVD, for so many channels of x."""
-        size = preset(self.preset, inputs, self.window, temporal_levels=self.temporal_levels)
+        size = preset(
+            self.preset,
+            inputs,
+            self.window,
+            temporal_levels=self.temporal_levels,
+            norm=self.norm,
+        )
         return size.model_copy(update={"noise_correlation": self.noise_correlation})
 
     @property

@@ -46,6 +46,7 @@ class TrainingConfig(BaseModel):
     zoom : largest magnification of crops (`stvd.dataset.Crops`); 1 for none
     valid_share : least share of cells with data in a crop; the loss is taken over these
     rainiest_of : each crop is the one with the most coarse rain of so many
+    intense_share : share of crops that are placed around intense coarse rain instead (`stvd.dataset.Crops`)
     shared_level : share of windows whose frames have one noise level, as in sampling; the others have one
         level a frame, as published
     reveal : share of windows of which the first frame, the last or both are given without noise; the loss is
@@ -72,6 +73,7 @@ class TrainingConfig(BaseModel):
     zoom: float = Field(1.0, ge=1, le=4)
     valid_share: float = Field(1.0, gt=0, le=1)
     rainiest_of: int = Field(1, ge=1)
+    intense_share: float = Field(0.0, ge=0, le=1)
     shared_level: float = Field(0.0, ge=0, le=1)
     reveal: float = Field(0.0, ge=0, le=1)
     mean_warmup: int = Field(0, ge=0)
@@ -103,6 +105,7 @@ class TrainingConfig(BaseModel):
             zoom=self.zoom,
             valid_share=self.valid_share,
             rainiest_of=self.rainiest_of,
+            intense_share=self.intense_share,
             roughness=roughness,
             texture=texture,
         )

@@ -11,7 +11,7 @@ from stvd.model.diffusion import (
     log_snr_of_time,
     velocity,
 )
-from stvd.model.layers import Down, GroupNorm
+from stvd.model.layers import ChannelNorm, Down, GroupNorm
 
 
 def draw(*shape, seed=0):
@@ -41,6 +41,31 @@ def test_group_norm_equals_the_library():
     (ours(a) * weight).sum().backward()
     (theirs(b) * weight).sum().backward()
     torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_channel_norm_equals_the_library_and_applies_film():
+    ours, x, film = ChannelNorm(16), draw(3, 16, 5, 7).add(2), (draw(3, 16), draw(3, 16, seed=1))
+    with torch.no_grad():
+        ours.weight.copy_(draw(16, seed=2))
+        ours.bias.copy_(draw(16, seed=3))
+    plain = F.layer_norm(x.movedim(1, -1), (16,), ours.weight, ours.bias).movedim(-1, 1)
+    torch.testing.assert_close(ours(x), plain)
+    modulated = plain * (1 + film[0])[:, :, None, None] + film[1][:, :, None, None]
+    torch.testing.assert_close(ours(x, film), modulated)
+
+
+def test_norms_of_channels_know_nothing_of_the_rest_of_the_frame():
+    """Group statistics are those of the whole frame: rain far away changes what a network says here."""
+    x = draw(1, 3, 2, 16, 160)
+    far = x.clone()
+    far[..., 128:] *= 5
+    changes = {}
+    for norm in ("group", "channel"):
+        network = shaken(preset("tiny", 2, window=3, norm=norm)).mean
+        here, there = (network(field.flatten(0, 1), 3)[0][..., :32] for field in (x, far))
+        changes[norm] = (here - there).detach().abs().max().item()
+    assert changes["channel"] == 0
+    assert changes["group"] > 1e-3
 
 
 def test_schedule_runs_from_clean_to_noise():

@@ -93,6 +93,20 @@ def test_rain_is_preferred_when_crops_are_drawn():
     assert float(best.mean()) > 1.2 * float(one.mean())
 
 
+@pytest.mark.parametrize("zoom", [1.0, 2.0])
+def test_crops_are_placed_around_intense_rain(zoom):
+    record = alone(event(frames=20, cells=12))
+    record.truth[:] *= 0.01
+    record.truth[11, 40:48, 64:72] *= 1e4
+    blocks = record.truth.reshape(20, 12, 8, 12, 8).mean((2, 4))
+    record = replace(record, coarse=blocks[:, None])
+    crops = Crops([record], 3, 16, 8, wet_share=0.0, intense_share=1.0, zoom=zoom)
+    found = crops.batch(1, 5, 32).truth.amax((1, 2, 3, 4))
+    assert float(found.min()) > 0.1 * float(record.truth.max())
+    plain = Crops([record], 3, 16, 8, wet_share=0.0, zoom=zoom).batch(1, 5, 32).truth
+    assert float((plain.amax((1, 2, 3, 4)) > 0.1 * record.truth.max()).float().mean()) < 0.3
+
+
 def test_a_crop_knows_the_roughness_of_its_field():
     record = alone(event(cells=10))
     crops = Crops([record], 3, 16, 8, zoom=2.0, roughness=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -131,6 +132,32 @@ class GroupNorm(nn.Module):
         return scale, shift
 
 
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each cell (Ba et al. 2016), optionally followed by FiLM.
+
+    What it makes of a cell depends on that cell alone, so that a network of it serves any domain as it
+    serves the crops of its training, dry surroundings or none, and tiles agree where they overlap.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, film: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """x, shape (b, c, y, x); `film` is (scale − 1, shift), each (b, c)."""
+        # Without autocast, which would compute in float32: the kernel accumulates in it as it is.
+        with torch.autocast(x.device.type, enabled=False):
+            cells = x.permute(0, 2, 3, 1)
+            weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+            out = F.layer_norm(cells, weight.shape, weight, bias, self.eps)
+            if film is not None:
+                scale, shift = (f[:, None, None, :].to(x.dtype) for f in film)
+                out = torch.addcmul(shift, out, 1 + scale)
+            return out.permute(0, 3, 1, 2)
+
+
 class NoiseEmbedding(nn.Module):
     """Random Fourier features of the log signal-to-noise ratio, then a two-layer perceptron."""
 
@@ -149,14 +176,24 @@ class NoiseEmbedding(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """(weight-standardised 3×3 conv, group norm, [FiLM], SiLU) twice, with a skip."""
+    """(weight-standardised 3×3 conv, norm, [FiLM], SiLU) twice, with a skip.
 
-    def __init__(self, inputs: int, outputs: int, embedding: int | None, groups: int = 8) -> None:
+    `norm` is `group` (8 groups of channels, over the whole frame) or `channel` (each cell by itself).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        embedding: int | None,
+        norm: Literal["group", "channel"] = "group",
+    ) -> None:
         super().__init__()
+        new = ChannelNorm if norm == "channel" else partial(GroupNorm, 8)
         self.conv1 = Conv2d(inputs, outputs, 3, standardise=True)
-        self.norm1 = GroupNorm(groups, outputs)
+        self.norm1 = new(outputs)
         self.conv2 = Conv2d(outputs, outputs, 3, standardise=True)
-        self.norm2 = GroupNorm(groups, outputs)
+        self.norm2 = new(outputs)
         self.film = nn.Linear(embedding, 2 * outputs) if embedding else None
         self.skip = Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 

@@ -81,6 +81,7 @@ def preset(
     window: int | None = None,
     *,
     temporal_levels: tuple[int, ...] | None = None,
+    norm: str | None = None,
 ) -> ModelConfig:
     """The configuration called `name` for `inputs` conditioning channels and `window` frames.
 
@@ -95,6 +96,7 @@ def preset(
     inputs, window : None for the preset's own
     temporal_levels : of both networks, where frames attend to one another, 0 = finest; None for the
         preset's own
+    norm : of both networks, `group` or `channel` (`UNetConfig`); None for the preset's own
 
     Raises
     ------
@@ -104,18 +106,19 @@ def preset(
     if name not in PRESETS:
         raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
     chosen = PRESETS[name]
-    asked = {"inputs": inputs, "window": window}
+    given = {"inputs": inputs, "window": window}
     for key in sorted(chosen.fixed):
         own = getattr(chosen, key)
-        if asked[key] not in (None, own):
+        if given[key] not in (None, own):
             raise ValueError(
-                f"preset {name} has {key} = {own}, not {asked[key]}: give it {own}, or use preset paper"
+                f"preset {name} has {key} = {own}, not {given[key]}: give it {own}, or use preset paper"
             )
-    levels = {} if temporal_levels is None else {"temporal_levels": temporal_levels}
+    asked = {"temporal_levels": temporal_levels, "norm": norm}
+    changes = {key: value for key, value in asked.items() if value is not None}
     return ModelConfig(
         inputs=chosen.inputs if inputs is None else inputs,
         window=chosen.window if window is None else window,
-        mean=UNetConfig.model_validate(chosen.mean.model_dump() | levels),
-        denoiser=UNetConfig.model_validate(chosen.denoiser.model_dump() | levels),
+        mean=UNetConfig.model_validate(chosen.mean.model_dump() | changes),
+        denoiser=UNetConfig.model_validate(chosen.denoiser.model_dump() | changes),
         interpolation_skip=chosen.interpolation_skip,
     )

@@ -62,7 +62,7 @@ class PublishedUNet(Recomputable):
             for level, (a, b) in enumerate(zip(upper, lower, strict=True))
         )
         self.middle = _Level(config, None, lower[-1], extra[-2:], embedding, "bottleneck")
-        self.after = ResBlock(lower[-1], lower[-1], embedding)
+        self.after = ResBlock(lower[-1], lower[-1], embedding, config.norm)
         self.decoder = nn.ModuleList(
             _Level(config, level, lower[level], (upper[level],) * 2, embedding, "decoder")
             for level in reversed(range(len(lower)))
@@ -70,7 +70,7 @@ class PublishedUNet(Recomputable):
         self.up = nn.ModuleList(
             Conv2d(b, a, 3) for a, b in reversed([*zip(upper, lower, strict=True)])
         )
-        self.final = ResBlock(2 * upper[0], upper[0], embedding)
+        self.final = ResBlock(2 * upper[0], upper[0], embedding, config.norm)
         self.out = Conv2d(upper[0], outputs, 1)
         nn.init.zeros_(self.out.weight)
         assert self.out.bias is not None
@@ -126,7 +126,9 @@ class _Level(nn.Module):
     ) -> None:
         super().__init__()
         heads = (config.heads, config.head_width)
-        self.blocks = nn.ModuleList(ResBlock(width + j, width, embedding) for j in joined)
+        self.blocks = nn.ModuleList(
+            ResBlock(width + j, width, embedding, config.norm) for j in joined
+        )
         spatial: nn.Module | None = None
         if level is None and config.bottleneck_attention:
             spatial = SpatialAttention(width, *heads)

@@ -40,6 +40,8 @@ class UNetConfig(BaseModel):
     temporal_side : the half of the UNet that has it
     bottleneck_attention : full spatial attention at the lowest level
     ordered_frames : temporal attention knows the order of frames
+    norm : of the residual blocks: `group`, as published, whose statistics are those of the whole frame,
+        or `channel`, which normalises each cell by itself
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +59,7 @@ class UNetConfig(BaseModel):
     temporal_side: Literal["encoder", "decoder", "both"] = "both"
     bottleneck_attention: bool = False
     ordered_frames: bool = True
+    norm: Literal["group", "channel"] = "group"
 
     @model_validator(mode="after")
     def _levels_exist(self) -> UNetConfig:
@@ -132,7 +135,7 @@ class UNet(Recomputable):
             self.decoder.append(_Level(config, level, 2 * width, width, embedding, "decoder"))
             if level:
                 self.up.append(Conv2d(width, channels[level - 1], 3))
-        self.final = ResBlock(2 * channels[0], channels[0], embedding)
+        self.final = ResBlock(2 * channels[0], channels[0], embedding, config.norm)
         self.out = Conv2d(channels[0], outputs * patch**2, 1)
         nn.init.zeros_(self.out.weight)
         assert self.out.bias is not None
@@ -198,7 +201,9 @@ class _Level(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [inputs] + [width] * config.blocks
-        self.blocks = nn.ModuleList(ResBlock(a, b, embedding) for a, b in pairwise(sizes))
+        self.blocks = nn.ModuleList(
+            ResBlock(a, b, embedding, config.norm) for a, b in pairwise(sizes)
+        )
         heads = (config.heads, config.head_width)
         self.attention = nn.ModuleList()
         if level in config.linear_levels:
@@ -220,10 +225,10 @@ class _Middle(nn.Module):
     def __init__(self, config: UNetConfig, width: int, embedding: int | None) -> None:
         super().__init__()
         heads = (config.heads, config.head_width)
-        self.before = ResBlock(width, width, embedding)
+        self.before = ResBlock(width, width, embedding, config.norm)
         self.spatial = SpatialAttention(width, *heads) if config.bottleneck_attention else None
         self.temporal = TemporalAttention(width, *heads, ordered=config.ordered_frames)
-        self.after = ResBlock(width, width, embedding)
+        self.after = ResBlock(width, width, embedding, config.norm)
 
     def forward(self, x: Tensor, frames: int, embedding: Tensor | None) -> Tensor:
         x = self.before(x, embedding)
