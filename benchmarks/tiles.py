@@ -5,7 +5,8 @@
 
 `seam` is the mean |difference| of neighbouring cells over the seams, divided by that up to 8 cells away
 from them. Weather and grid have a value of their own there, that of the sample in one piece or of the
-truth; `relative` is divided by it: 1 is no seam. `log` is the same of log(1 + 10 P), which no single
+truth; `relative` is divided by it: 1 is no seam. `blocks` is the ratio at borders of coarse cells inside the
+faces: an edge of a cube is such a border too. `log` is the same of log(1 + 10 P), which no single
 storm decides. `rms` and `max` are differences from the sample in one piece, in standard deviations.
 """
 
@@ -104,7 +105,9 @@ def cube(checkpoint: Checkpoint, windows: int, size: int) -> None:
     truth = np.stack(fields["truth"])
     for name, parts in fields.items():
         faces = np.stack(parts)
-        print(_row(name, [_over_faces(f, grid) for f in (faces, truth, _log(faces), _log(truth))]))
+        seams = [_over_faces(f, grid) for f in (faces, truth, _log(faces), _log(truth))]
+        blocks = [_over_blocks(f) for f in (faces, _log(faces))]
+        print(f"{_row(name, seams)}  blocks {blocks[0]:.3f} log {blocks[1]:.3f}")
 
 
 def _log(rate: np.ndarray) -> np.ndarray:
@@ -169,6 +172,12 @@ def _over_faces(field: np.ndarray, grid: xr.Dataset) -> float:
         over += [step[0], step[-1]]
         near += [step[NEAR[8:]].mean(), step[size + NEAR[:8]].mean()]
     return float(np.mean(over) / np.mean(near))
+
+
+def _over_blocks(field: np.ndarray) -> float:
+    """The ratio at the borders of coarse cells inside the faces, of both directions."""
+    edges = list(range(2 * BLOCK, field.shape[-1] - BLOCK, BLOCK))
+    return float(np.mean([_over_columns(f, edges) for f in (field, field.swapaxes(-1, -2))]))
 
 
 if __name__ == "__main__":
