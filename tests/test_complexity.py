@@ -46,6 +46,11 @@ def test_cost_grows_with_the_area_and_recomputing_saves_memory():
     assert small.memory.sample < small.memory.training_step_recompute < small.memory.training_step
 
 
+def test_norms_cost_no_products():
+    channel = Complexity.of(preset("tiny", inputs=1, window=1, norm="channel"), (8, 8))
+    assert channel.flops == Complexity.of(FRAME, (8, 8)).flops
+
+
 def test_a_size_that_cannot_be_halved_is_refused():
     with pytest.raises(ValueError, match="size 8 × 10: both must be multiples of 4"):
         Complexity.of(FRAME, (8, 10))

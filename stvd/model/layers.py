@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -147,8 +148,9 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor, film: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """x, shape (b, c, y, x); `film` is (scale − 1, shift), each (b, c)."""
-        # Without autocast, which would compute in float32: the kernel accumulates in it as it is.
-        with torch.autocast(x.device.type, enabled=False):
+        # Autocast would compute bfloat16 in float32; the kernel accumulates in it as it is.
+        cast = x.dtype != torch.float32  # the meta device has no autocast to turn off
+        with torch.autocast(x.device.type, enabled=False) if cast else nullcontext():
             cells = x.permute(0, 2, 3, 1)
             weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
             out = F.layer_norm(cells, weight.shape, weight, bias, self.eps)
