@@ -6,6 +6,7 @@ Each is an automation whose name begins with `stvd: `. With a webhook (`STVD_ALE
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -22,6 +23,7 @@ from tasks.announcement import PUBLISHED, resource
 
 PREFIX = "stvd: "
 WATCHED = "stvd.product.watched"
+WATCHED_AFTER = (0, 2, 6)  # seconds between tellings of it
 WEBHOOK = "stvd-alerts"
 # A run that fails alone is told of by the flow that asked for it: `downscale` is not among them.
 FLOWS = ["nightly", "backfill", "diagnose", "train", "evaluate", "promote"]
@@ -138,18 +140,23 @@ def register(settings: Settings) -> list[str]:
             else:
                 continue
             changed.add(automation.name)
-        for product in settings.fresh_hours:
-            if _stale_name(product) in changed:
-                _watch(client, product)
+        _watch(client, [p for p in settings.fresh_hours if _stale_name(p) in changed])
         for old in there.values():
             client.delete_automation(old.id)
     return [automation.name for automation in wanted]
 
 
-def _watch(client: SyncPrefectClient, product: str) -> None:
-    """Start the clock of a product that may never have been published."""
-    event = Event(event=WATCHED, resource=Resource(resource(product)))
-    client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
+def _watch(client: SyncPrefectClient, products: list[str]) -> None:
+    """Start the clocks of products that may never have been published.
+
+    A server that is busy or has just begun hears of an automation a while after it has made it, and passes
+    over what comes before. So each is told again; a clock that runs is not set back by it.
+    """
+    for seconds in WATCHED_AFTER if products else ():
+        time.sleep(seconds)
+        events = [Event(event=WATCHED, resource=Resource(resource(p))) for p in products]
+        sent = [event.model_dump(mode="json") for event in events]
+        client.request("POST", "/events", json=sent).raise_for_status()
 
 
 def _stale_name(product: str) -> str:
