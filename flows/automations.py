@@ -140,9 +140,9 @@ def register(settings: Settings) -> list[str]:
             else:
                 continue
             changed.add(automation.name)
-        _watch(client, [p for p in settings.fresh_hours if _stale_name(p) in changed])
         for old in there.values():
             client.delete_automation(old.id)
+        _watch(client, [p for p in settings.fresh_hours if _stale_name(p) in changed])
     return [automation.name for automation in wanted]
 
 

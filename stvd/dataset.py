@@ -226,8 +226,8 @@ class Crops:
     @cached_property
     def _intensity(self) -> list[np.ndarray]:
         """Of each event, the sums of the cube of coarse rain up to each of its cells, all frames."""
-        rain = (np.nan_to_num(e.coarse[:, 0]).astype(np.float64) / MM_PER_HOUR for e in self.events)
-        return [np.cumsum(of**3) for of in rain]
+        rain = (np.nan_to_num(e.coarse[:, 0]).clip(0).astype(np.float64) for e in self.events)
+        return [np.cumsum((of / MM_PER_HOUR) ** 3) for of in rain]
 
     def _pick(self, rng: np.random.Generator) -> tuple[*Crop, Tensor, Tensor]:
         if self.intense_share and rng.random() < self.intense_share:

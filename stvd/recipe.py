@@ -75,6 +75,10 @@ class Recipe(BaseModel):
         inputs = 1 + len(self.predictors) + flags + len(self.statics)
         self.model(inputs)
         if self.objective == "unet":
+            if self.norm or self.temporal_levels:
+                raise ValueError(
+                    "a deterministic UNet has no norm or temporal_levels: leave them out"
+                )
             RegressionConfig.equal_to(self.preset, inputs, self.window)
             require_deterministic(self.training)
         return self

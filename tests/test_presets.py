@@ -51,6 +51,8 @@ def test_a_recipe_says_early_that_its_channels_do_not_fit_its_preset():
     with pytest.raises(ValueError, match="window = 3, not 5"):
         Recipe(name="x", sources=("a",), preset="stvd-3")
     assert Recipe(name="x", sources=("a",), preset="stvd-3", window=3).window == 3
+    with pytest.raises(ValueError, match="has no norm or temporal_levels"):
+        Recipe(name="x", sources=("a",), objective="unet", norm="channel")
 
 
 @pytest.mark.parametrize("name", ["gcm", "radar"])
