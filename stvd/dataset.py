@@ -154,6 +154,8 @@ class Crops:
     intense_share : share of crops that are placed around a coarse cell drawn with a probability in
         proportion to the cube of its rain. Which crops are seen then depends on coarse rain alone, so
         that what is learned of fine rain given coarse rain stays the same
+    offsets : cut at any fine cell, and average the blocks anew, rather than at those where coarse cells
+        begin: a storm is then seen in many more coarse fields. Needs precipitation to be the only coarse input
     flips : mirror and transpose; right only without vectors among the channels
     zoom : largest magnification. Half of the crops are then taken of a smaller piece, magnified by up to
         `zoom` (uniform in its logarithm) by linear interpolation, and its blocks averaged anew: rain that is
@@ -171,14 +173,17 @@ class Crops:
     valid_share: float = 1.0
     rainiest_of: int = 1
     intense_share: float = 0.0
+    offsets: bool = False
     flips: bool = False
     zoom: float = 1.0
     roughness: bool = False
     texture: bool = False
 
     def __post_init__(self) -> None:
-        alone = all(e.coarse.shape[1] == 1 and e.statics is None for e in self.events)
-        if self.zoom > 1 and not alone:
+        unpredicted = all(e.coarse.shape[1] == 1 for e in self.events)
+        if self.offsets and not unpredicted:
+            raise ValueError("offsets average rain alone anew: train without predictors")
+        if self.zoom > 1 and not (unpredicted and all(e.statics is None for e in self.events)):
             raise ValueError("zoom magnifies rain alone: train without predictors and statics")
 
     @property
@@ -279,17 +284,29 @@ class Crops:
         """As the event has it; somewhere, or somewhere around a coarse cell."""
         cells, factor = self.size // self.factor, self.factor
         ny, nx = event.coarse.shape[-2:]
+        # So many fine cells off the blocks of the event; an axis that is no circle then has a block less.
+        down, along = (
+            int(rng.integers(factor)) if self.offsets and n > cells else 0 for n in (ny, nx)
+        )
+        ny -= down > 0
+        nx -= along > 0 and not event.periodic_x
         row, column = cell or (None, None)
         j = _start(rng, ny, cells, row)
         i = _start(rng, nx + cells - 1 if event.periodic_x else nx, cells, column)
         rows = np.clip(np.arange(j - HALO, j + cells + HALO), 0, ny - 1)
         columns = np.arange(i - HALO, i + cells + HALO)
         columns = columns % nx if event.periodic_x else np.clip(columns, 0, nx - 1)
-        y = slice(j * factor, (j + cells) * factor)
-        x = np.arange(i * factor, (i + cells) * factor) % event.truth.shape[-1]
-        fixed = None if event.statics is None else event.statics[:, y][..., x]
-        coarse = event.coarse[frames][:, :, rows][..., columns]
-        return coarse, fixed, event.truth[frames, y][..., x]
+        y = (down + rows[:, None] * factor + np.arange(factor)).ravel()
+        x = (along + columns[:, None] * factor + np.arange(factor)).ravel()
+        x %= event.truth.shape[-1]
+        if down or along:
+            coarse = _block_mean(event.truth[frames, y[:, None], x], factor)[:, None]
+        else:
+            coarse = event.coarse[frames][:, :, rows][..., columns]
+        edge = slice(HALO * factor, -HALO * factor)
+        y, x = y[edge, None], x[edge]
+        fixed = None if event.statics is None else event.statics[:, y, x]
+        return coarse, fixed, event.truth[frames, y, x]
 
     def _magnified(
         self,

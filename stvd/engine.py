@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stvd.model import STVD
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
 KEPT = 0.25
 """Share of the memory that what μ says of tiles may take; what is more is computed at every call."""
 
@@ -29,7 +31,7 @@ class Engine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     memory_gib: float | None = Field(None, gt=0)
 
     def resolve(self) -> Engine:
@@ -51,17 +53,20 @@ class Engine(BaseModel):
             )
         if device == "mps" and not torch.backends.mps.is_available():
             raise ValueError("device mps is not available: choose cpu")
-        precision = self.precision
-        if precision == "auto":
-            precision = "bfloat16" if _computes_bfloat16(device) else "float32"
+        precision = precision_on(device, self.precision)
         memory = self.memory_gib or _memory_bytes(device) / 2**30
         return Engine(device=device, precision=precision, memory_gib=memory)
 
 
-def _computes_bfloat16(device: str) -> bool:
+def precision_on(device: str, precision: Precision) -> Precision:
+    """The precision with `auto` decided: bfloat16 where the device computes in it, else float32."""
+    if precision != "auto":
+        return precision
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return "bfloat16" if fast else "float32"
 
 
 def _memory_bytes(device: str) -> float:

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,6 +19,7 @@ from torch import Tensor
 from stvd.checkpoint import Checkpoint, GridContract, count_parameters, write_atomically
 from stvd.conditioning import Channels, repeat_cells
 from stvd.dataset import HALO, Crops, Event
+from stvd.engine import Precision, precision_on
 from stvd.model import ModelConfig
 from stvd.model.layers import set_recompute
 from stvd.noise import correlated
@@ -39,7 +40,8 @@ class TrainingConfig(BaseModel):
     ema : decay of the exponential moving average of the weights, which is what is published
     clip : largest norm of the gradient
     seed : of weights, crops, noise levels and noise
-    precision : of the network's arithmetic
+    precision : of the network's arithmetic; `auto` takes bfloat16 where the device computes in it, as where it
+        does not it is several times slower than float32
     recompute : blocks are computed again in the backward pass, a third more work for a third of the memory
         at full size (docs/model.md); the numbers are the same
     flips : mirror and transpose crops (only without winds among the predictors)
@@ -47,6 +49,7 @@ class TrainingConfig(BaseModel):
     valid_share : least share of cells with data in a crop; the loss is taken over these
     rainiest_of : each crop is the one with the most coarse rain of so many
     intense_share : share of crops that are placed around intense coarse rain instead (`stvd.dataset.Crops`)
+    offsets : crops begin at any fine cell (`stvd.dataset.Crops`); only without predictors
     shared_level : share of windows whose frames have one noise level, as in sampling; the others have one
         level a frame, as published
     reveal : share of windows of which the first frame, the last or both are given without noise; the loss is
@@ -67,13 +70,14 @@ class TrainingConfig(BaseModel):
     ema: float = Field(0.998, ge=0, lt=1)
     clip: float = 1.0
     seed: int = Field(0, ge=0)
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Precision = "auto"
     recompute: bool = False
     flips: bool = False
     zoom: float = Field(1.0, ge=1, le=4)
     valid_share: float = Field(1.0, gt=0, le=1)
     rainiest_of: int = Field(1, ge=1)
     intense_share: float = Field(0.0, ge=0, le=1)
+    offsets: bool = False
     shared_level: float = Field(0.0, ge=0, le=1)
     reveal: float = Field(0.0, ge=0, le=1)
     mean_warmup: int = Field(0, ge=0)
@@ -106,6 +110,7 @@ class TrainingConfig(BaseModel):
             valid_share=self.valid_share,
             rainiest_of=self.rainiest_of,
             intense_share=self.intense_share,
+            offsets=self.offsets,
             roughness=roughness,
             texture=texture,
         )
@@ -261,7 +266,7 @@ def training_record(
 ) -> dict[str, Any]:
     """How a checkpoint came to be, for its card."""
     return {
-        "config": config.model_dump(),
+        "config": config.model_dump() | {"precision": precision_on(device, config.precision)},
         "events": [e.name for e in events],
         "parameters": parameters,
         "torch": torch.__version__.split("+")[0],
@@ -325,6 +330,7 @@ class _Loop:
         self.average = {k: v.detach().clone() for k, v in self.parameters.items()}
         self.optimiser = torch.optim.Adam(self.parameters.values(), lr=config.learning_rate)
         self.device = next(iter(self.parameters.values())).device
+        self.bfloat16 = precision_on(self.device.type, config.precision) == "bfloat16"
 
     def learning_rate(self, step: int) -> float:
         c = self.config
@@ -345,7 +351,7 @@ class _Loop:
         level, noise, hidden = (t.to(self.device) for t in (level, noise, hidden))
         valid = target.isfinite().to(target.dtype)
         target = target.nan_to_num(nan=0.0)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=c.precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             if self.step < c.mean_warmup:
                 loss = self.network.mean_loss(target, inputs, valid)
             else:

@@ -107,6 +107,30 @@ def test_crops_are_placed_around_intense_rain(zoom):
     assert float((plain.amax((1, 2, 3, 4)) > 0.1 * record.truth.max()).float().mean()) < 0.3
 
 
+@pytest.mark.parametrize("periodic", [False, True])
+def test_crops_begin_at_any_fine_cell(periodic):
+    record = replace(alone(event(cells=6)), periodic_x=periodic)
+    record.truth[:] = np.random.default_rng(3).gamma(0.5, 1e-3, record.truth.shape)
+    record = replace(record, coarse=record.truth.reshape(-1, 1, 6, 8, 6, 8).mean((-3, -1)))
+    found = Crops([record], 3, 32, 8, offsets=True).batch(1, 5, 24)
+    inner = found.coarse[:, :, 0, HALO:-HALO, HALO:-HALO]
+    blocks = found.truth[:, :, 0].unflatten(-1, (4, 8)).unflatten(-3, (4, 8)).mean((-3, -1))
+    torch.testing.assert_close(inner, blocks)
+    starts = [np.argwhere(record.truth == float(t[0, 0, 0, 0]))[0] for t in found.truth]
+    assert len({tuple(k[1:] % 8) for k in starts}) > 12
+    for crop, (t, y, x) in zip(found.truth, starts, strict=True):
+        columns = (x + np.arange(32)) % 48
+        np.testing.assert_array_equal(crop[:, 0], record.truth[t : t + 3, y : y + 32][..., columns])
+    assert (max(x for *_, x in starts) > 16) == periodic
+    # without, they lie on the blocks of the record; where there is one block too few, too
+    plain = Crops([record], 3, 32, 8).batch(1, 5, 24).truth
+    assert all(not (np.argwhere(record.truth == float(t[0, 0, 0, 0]))[0, 1:] % 8).any() for t in plain)  # fmt: skip
+    whole = Crops([replace(record, periodic_x=False)], 3, 48, 8, offsets=True).batch(1, 5, 1)
+    assert whole.truth.shape[-2:] == (48, 48)
+    with pytest.raises(ValueError, match="offsets average rain alone anew"):
+        Crops([event()], 3, 16, 8, offsets=True)
+
+
 def test_a_crop_knows_the_roughness_of_its_field():
     record = alone(event(cells=10))
     crops = Crops([record], 3, 16, 8, zoom=2.0, roughness=True)
@@ -208,6 +232,21 @@ def test_a_half_missing_crop_is_scored_where_there_is_data_only():
         loop = _Loop(preset("tiny", 2, window=3).build(), config, "")
         losses.append(float(loop.advance(target, inputs)[0]))
     assert losses[0] == losses[1]
+
+
+def test_precision_is_that_which_the_device_computes_in(tmp_path, monkeypatch):
+    """A CPU without bfloat16 emulates it, many times slower than float32."""
+    found = {}
+    for fast in (True, False):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda fast=fast: fast)
+        config = CONFIG.model_copy(update={"precision": "auto"})
+        found[fast] = run(tmp_path / str(fast), config)
+        said = found[fast].card.training["config"]["precision"]
+        assert said == ("bfloat16" if fast else "float32")
+    plain = run(tmp_path / "plain", CONFIG)
+    assert found[False].digest != found[True].digest
+    for a, b in zip(found[False].network.parameters(), plain.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.8, 1.0])
