@@ -8,9 +8,9 @@ from them. Weather and grid have a value of their own there, that of the sample 
 truth; `relative` is divided by it: 1 is no seam. `log` is the same of log(1 + 10 P), which no single
 storm decides. `rms` and `max` are differences from the sample in one piece, in standard deviations.
 
-A cube cannot be sampled in one piece, but any two of its faces can: side by side on a plane (`in pairs`).
-What is left between that and the truth is no seam but what the model makes of cells whose lines turn at the edge, as
-it does not know; and of every border of coarse cells (`blocks`, inside the faces).
+A cube cannot be sampled in one piece, but two adjacent faces can, side by side on a plane and of the noise that they
+have on the cube (`in pairs`); `relative` is to that, and `apart` the mean difference over edges and windows with its
+standard error. `blocks` is the ratio at borders of coarse cells inside the faces.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -30,6 +32,7 @@ from stvd.engine import Engine
 from stvd.grid import unit_vectors, weighted_block_mean
 from stvd.halo import Joins, Side, extend_faces, find_joins
 from stvd.lattice import TimeAxis
+from stvd.noise import frame_noise
 from stvd.sampling import SamplerConfig
 from stvd.synthetic import synthetic_grid
 
@@ -114,17 +117,26 @@ def cube(checkpoint: Checkpoint, windows: int, size: int) -> None:
         ):
             data = flat.assign(pr=(("time", "y", "x"), means.reshape(len(means), -1)[:, blocks]))
             fine = xr.Dataset({"areacella": (("y", "x"), grid["areacella"].values.ravel()[cells])})
-            pairs.append(sample(checkpoint, data, fine, frames))
+            with patch("stvd.noise.frame_noise", partial(noise_of_faces, cells)):
+                pairs.append(sample(checkpoint, data, fine, frames))
         print(f"# in pairs, window {window}: {time.perf_counter() - start:.0f} s", flush=True)
-    plane = np.stack(pairs)
-    usual = [_over_columns(f, [size]) for f in (plane, _log(plane))]
+    planes = np.stack(pairs).reshape(windows, -1, checkpoint.window, size, 2 * size)
+    usual = [_over_columns(f, [size]) for f in (planes, _log(planes))]
     print(f"in pairs   seam {usual[0]:.3f}  log {usual[1]:.3f}")
     for name, parts in fields.items():
         faces = np.stack(parts)
         rain, log = (_over_faces(f, grid) for f in (faces, _log(faces)))
         blocks = [_over_blocks(f) for f in (faces, _log(faces))]
+        laid = faces.reshape(windows, checkpoint.window, -1)
+        apart = [
+            _over_columns(_log(laid[w][:, cells]), [size])
+            - _over_columns(_log(planes[w, k]), [size])
+            for w in range(windows)
+            for k, cells in enumerate(pairs_of(joins, size))
+        ]
         print(
-            f"{_row(name, [rain, usual[0], log, usual[1]])}  blocks {blocks[0]:.3f} log {blocks[1]:.3f}"
+            f"{_row(name, [rain, usual[0], log, usual[1]])}  blocks {blocks[0]:.3f} log {blocks[1]:.3f}  "
+            f"log apart {np.mean(apart):.3f} ± {np.std(apart) / np.sqrt(len(apart)):.3f}"
         )
 
 
@@ -137,6 +149,17 @@ def pairs_of(joins: Joins, size: int) -> Iterator[np.ndarray]:
             first = 0 if side in (Side.SOUTH, Side.WEST) else size
             both, one = slice(first, first + 2 * size), slice(size, 2 * size)
             yield around[tile, both, one].T if side.along_x else around[tile, one, both]
+
+
+def noise_of_faces(
+    cells: np.ndarray, seed: int, member: int, tile: int, frame: int, shape: tuple[int, int]
+) -> np.ndarray:
+    """Noise that some cells of a cube have, in place of `frame_noise` of a plane of them."""
+    face = (shape[0], shape[0])
+    faces = [
+        frame_noise(seed, member, t, frame, face) for t in range(1 + cells.max() // shape[0] ** 2)
+    ]
+    return np.stack(faces).ravel()[cells]
 
 
 def _log(rate: np.ndarray) -> np.ndarray:
