@@ -174,7 +174,7 @@ def evaluate(
         if name in sampling:
             require(sampling[name], event)
             allowed, said = _widened(sampling[name], event)
-            notes += said
+            notes += [*said, *_held_texture(sampling[name], event)]
             runs[name] = sampled(allowed, event, members, seed, sampler, engine)
         elif name in known:
             runs[name] = _of_baseline(known[name], event, members, seed)
@@ -238,6 +238,17 @@ def require(checkpoint: Checkpoint, event: EventFile) -> None:
             f"{event.name} has {event.factor} fine cells a coarse cell, and checkpoint "
             f"{checkpoint.name} makes {channels.factor}"
         )
+
+
+def _held_texture(checkpoint: Checkpoint, event: EventFile) -> list[str]:
+    """What to say where a texture is asked for that the checkpoint was not trained on."""
+    asked, told = event.coarse.attrs.get("texture"), checkpoint.channels.texture
+    if asked is None or told is None or told.low <= asked <= told.high:
+        return []
+    return [
+        f"texture {asked:.2f} is asked for, and {checkpoint.name} was trained on {told.low:.2f} to "
+        f"{told.high:.2f}: it is told the nearest of these"
+    ]
 
 
 def sampled(

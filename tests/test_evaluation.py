@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from stvd.baselines.quantile_mapping import QuantileMapping
 from stvd.checkpoint import Checkpoint, CheckpointError, GridContract
-from stvd.conditioning import Channels, Standard
+from stvd.conditioning import Channels, Standard, Texture
 from stvd.contract import CatalogError
 from stvd.diagnostics.evaluation_figures import figures
 from stvd.downscale import downscale
@@ -339,6 +339,27 @@ def test_predictors_orography_and_another_step_are_taken_and_noted(tmp_path: Pat
     found = evaluate(wants, read_event(paired_file(tmp_path / "pair.nc")), **FAST)
     assert found.table()["stvd"]["crps"]["value"] > 0
     assert any("frames of 10800 s, trained at 300 to 300 s" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [(1.54, True), (0.8, True), (1.2, False), (None, False)]
+)
+def test_a_texture_beyond_the_training_is_noted(tmp_path: Path, asked: float | None, said: bool):
+    torch.manual_seed(0)
+    channels = Channels(
+        rain=RainTransform(s=0.5),
+        scales={name: Standard(mean=1, std=0.2) for name in ("roughness", "texture")},
+        roughness=True,
+        texture=Texture(low=0.83, high=1.43, usual=(1.0, 0.0)),
+    )
+    grid = GridContract(factor=8, step_seconds=(300, 300), spacing_km=(1, 1))
+    network = preset("tiny", channels.channels, 3).build()
+    told = Checkpoint.create("told", network, channels, grid, {"trained": False}, tmp_path)
+    event = read_event(radar_file(tmp_path / "event.nc", rain(3)))
+    if asked is not None:
+        event.coarse.attrs["texture"] = asked
+    notes = evaluate(told, event, **FAST | {"systems": ["stvd"]}).notes
+    assert any("was trained on 0.83 to 1.43: it is told the nearest" in n for n in notes) == said
 
 
 def test_the_quantile_mapping_lies_beside_the_checkpoint(tmp_path: Path, model: Checkpoint):
