@@ -59,7 +59,10 @@ def test_a_recipe_says_early_that_its_channels_do_not_fit_its_preset():
 def test_its_recipe_describes_a_shipped_checkpoint(name):
     card = json.loads((CHECKPOINTS / name / "checkpoint.json").read_text())
     recipe = Recipe.read(CHECKPOINTS.parent / "recipes" / f"{name}.yaml")
-    assert TrainingConfig.model_validate(card["training"]["config"]) == recipe.training
+    trained = TrainingConfig.model_validate(card["training"]["config"])
+    assert trained == recipe.training.model_copy(
+        update={"precision": trained.precision}
+    )  # what `auto` was there
     model = recipe.model(card["model"]["inputs"])
     assert ModelConfig.model_validate(card["model"]) == model
     with torch.device("meta"):
