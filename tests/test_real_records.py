@@ -17,23 +17,36 @@ from stvd.source import Source
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT.parent / "shared" / "data"
+CATALOGS = ROOT / "catalogs"
 
 pytestmark = pytest.mark.skipif(not RECORDS.is_dir(), reason="no shared/data beside the checkout")
+
+
+@pytest.fixture
+def smaller(tmp_path: Path) -> Path:
+    """The catalog of the records with a quarter of each MeteoSwiss region."""
+    text = (CATALOGS / "shared.yaml").read_text()
+    quarter = text.replace("{y: [128, 512], x: [192, 576]}", "{y: [224, 416], x: [288, 480]}")
+    assert quarter != text
+    catalog = tmp_path / "smaller.yaml"
+    catalog.write_text(quarter)
+    return catalog
 
 
 @pytest.mark.parametrize(
     ("name", "model"), [("radar_mch_20170131", "radar"), ("gcm_jan", "gcm"), ("gcm_demo", "gcm")]
 )
-def test_a_real_record_is_downscaled_and_beats_interpolation(tmp_path, name, model):
-    source = Source.find(name, ROOT / "catalogs")
+def test_a_real_record_is_downscaled_and_beats_interpolation(tmp_path, name, model, smaller):
+    radar = name.startswith("radar")
+    source = Source.find(name, smaller, str(RECORDS)) if radar else Source.find(name, CATALOGS)
     checkpoint = checkpoint_for(source, ROOT / "checkpoints")
     assert checkpoint.name == model
     window = range(10, 15)
     how = Production(
         product=str(tmp_path / name), source=source, checkpoint=str(checkpoint),
-        members=3, steps=6, cell_frames=5, device="cpu",
+        members=2, steps=3, cell_frames=5, device="cpu",
     )  # fmt: skip
-    cell = Partition(source=name, frames=window, members=range(3))
+    cell = Partition(source=name, frames=window, members=range(2))
     assert examine(how, cell) == []
     produce(how, cell)
 
@@ -53,7 +66,7 @@ def test_a_real_record_is_downscaled_and_beats_interpolation(tmp_path, name, mod
 
 
 def test_the_global_record_is_a_circle_with_every_predictor():
-    source = Source.find("gcm_jan", ROOT / "catalogs")
+    source = Source.find("gcm_jan", CATALOGS)
     channels = Card.read(ROOT / "checkpoints" / "gcm").channels
     assert source.info.periodic_x
     assert len(channels.predictors) == 12
