@@ -13,7 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 from stvd.conditioning import ROUGHNESS, TEXTURE, Channels, Standard, Texture, upsample
-from stvd.structure import TEXTURE_FRAMES, scaling_exponent, squared_increments, texture
+from stvd.structure import scaling_exponent, squared_increments, texture, texture_step
 from stvd.transforms import MM_PER_HOUR, RainTransform, half_normal_knots
 
 _FITTING = (1 << 64) - 1  # the batch that scales are fitted on; no training comes that far
@@ -115,7 +115,7 @@ class Event:
     def texture(self, zoom: float) -> Tensor:
         """Texture of the truth, magnified; of some frames, if there are many."""
         if zoom not in self._textures:
-            step = -(-len(self.truth) // TEXTURE_FRAMES)
+            step = texture_step(len(self.truth), self.truth[0].size)
             frames = (torch.from_numpy(_whole(f, zoom, 1)) for f in self.truth[::step])
             self._textures[zoom] = texture(frames)
         return self._textures[zoom]

@@ -24,7 +24,7 @@ from stvd.contract import CatalogError, time_axis, violations
 from stvd.lattice import TimeAxis
 from stvd.layout import catalog_of_file
 from stvd.source import Source
-from stvd.structure import TEXTURE_FRAMES, texture
+from stvd.structure import texture, texture_step
 
 DEGREES = {"lat": "degrees_north", "latitude": "degrees_north"}
 DEGREES |= {"lon": "degrees_east", "longitude": "degrees_east"}
@@ -73,7 +73,7 @@ class EventFile:
     @cached_property
     def texture(self) -> float:
         """Scaling exponent of the truth (`stvd.structure.texture`), of some frames, if there are many."""
-        some = self.truth[:: -(-len(self.frames) // TEXTURE_FRAMES)]
+        some = self.truth[:: texture_step(len(self.frames), self.truth[0].size)]
         return float(texture(torch.from_numpy(f.values) for f in some))
 
     def scored_coarse(self) -> xr.DataArray:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from stvd.transforms import MM_PER_HOUR
 
-TEXTURE_FRAMES = 48
-"""Frames, at most, that a texture is measured on."""
+TEXTURE_FRAMES, TEXTURE_CELLS = 48, 20_000_000
+"""Frames and cells, at most, that a texture is measured on."""
 CALM, USUAL = 1e-3, 1.9
 """Increments well below CALM (mm h-1) say nothing; the ratio is then USUAL, that of rough radar rain."""
 
@@ -61,6 +61,11 @@ def scaling_exponent(increments: Tensor) -> Tensor:
     """
     one, two = increments.unbind(-1)
     return torch.log2((two + USUAL * CALM) / (one + CALM))
+
+
+def texture_step(frames: int, cells: int) -> int:
+    """Every how many frames a texture is measured on, of so many of so many cells each."""
+    return -(-frames // max(1, min(TEXTURE_FRAMES, TEXTURE_CELLS // cells)))
 
 
 def texture(fine: Iterable[Tensor]) -> Tensor:

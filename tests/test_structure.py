@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from stvd.structure import USUAL, scaling_exponent, squared_increments
+from stvd.structure import USUAL, scaling_exponent, squared_increments, texture_step
 from stvd.transforms import MM_PER_HOUR
 
 
@@ -38,3 +38,11 @@ def test_the_exponent_of_a_fractional_brownian_surface(hurst):
     root = torch.from_numpy(5 + field / field.std())[::8, ::8]
     found = float(scaling_exponent(squared_increments(root**2 * MM_PER_HOUR)))
     assert found == pytest.approx(2 * hurst, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("frames", "cells", "step"),
+    [(48, 40_000, 1), (96, 40_000, 2), (36, 4_000_000, 8), (3, 10**8, 3)],
+)
+def test_a_texture_is_measured_on_a_bounded_part_of_a_record(frames, cells, step):
+    assert texture_step(frames, cells) == step
