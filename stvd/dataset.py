@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import xarray as xr
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from stvd.conditioning import ROUGHNESS, TEXTURE, Channels, Standard, Texture, upsample
@@ -20,8 +21,27 @@ _FITTING = (1 << 64) - 1  # the batch that scales are fitted on; no training com
 HALO = 2
 """Coarse cells cut beyond a crop, so that its interpolation equals that of the whole field."""
 
+BLUR_STEP = 0.25
+"""Between blurs so far apart, fine cells, exponents are interpolated."""
+BLUR_REACH = 3
+"""Where the Gaussian of a blur is cut off, standard deviations."""
+
 Crop = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 """Coarse with its halo (time, variable, y, x), statics (static, y, x) or None, truth (time, y, x)."""
+
+
+class Remake(NamedTuple):
+    """What is done to fine rain before its blocks are averaged anew.
+
+    zoom : magnification, by linear interpolation
+    blur : standard deviation of a Gaussian filter, fine cells
+    """
+
+    zoom: float = 1.0
+    blur: float = 0.0
+
+
+AS_IT_IS = Remake()
 
 
 class Batch(NamedTuple):
@@ -101,32 +121,32 @@ class Event:
             periodic_x=bool(coarse.attrs["periodic_x"]),
         )
 
-    def squared_increments(self, zoom: float, factor: int) -> Tensor:
-        """`stvd.structure.squared_increments` of the coarse rain of every frame, magnified; shape (frame, 2)."""
-        if (zoom, factor) not in self._increments:
-            if zoom == 1:
+    def squared_increments(self, remake: Remake, factor: int) -> Tensor:
+        """`stvd.structure.squared_increments` of the coarse rain of every frame, remade; shape (frame, 2)."""
+        if (remake, factor) not in self._increments:
+            if remake == AS_IT_IS:
                 found = squared_increments(torch.from_numpy(self.coarse[:, 0]))
             else:
-                frames = (_block_mean(_whole(f, zoom, factor), factor) for f in self.truth)
+                frames = (_block_mean(_whole(f, remake, factor), factor) for f in self.truth)
                 found = torch.stack([squared_increments(torch.from_numpy(f)) for f in frames])
-            self._increments[zoom, factor] = found
-        return self._increments[zoom, factor]
+            self._increments[remake, factor] = found
+        return self._increments[remake, factor]
 
-    def texture(self, zoom: float) -> Tensor:
-        """Texture of the truth, magnified; of some frames, if there are many."""
-        if zoom not in self._textures:
+    def texture(self, remake: Remake = AS_IT_IS) -> Tensor:
+        """Texture of the truth, remade; of some frames, if there are many."""
+        if remake not in self._textures:
             step = texture_step(len(self.truth), self.truth[0].size)
-            frames = (torch.from_numpy(_whole(f, zoom, 1)) for f in self.truth[::step])
-            self._textures[zoom] = texture(frames)
-        return self._textures[zoom]
+            frames = (torch.from_numpy(_whole(f, remake, 1)) for f in self.truth[::step])
+            self._textures[remake] = texture(frames)
+        return self._textures[remake]
 
     @cached_property
-    def _increments(self) -> dict[tuple[float, int], Tensor]:
+    def _increments(self) -> dict[tuple[Remake, int], Tensor]:
         """Kept, as they take minutes for a long record and every training asks for them twice."""
         return {}
 
     @cached_property
-    def _textures(self) -> dict[float, Tensor]:
+    def _textures(self) -> dict[Remake, Tensor]:
         return {}
 
 
@@ -160,9 +180,14 @@ class Crops:
     zoom : largest magnification. Half of the crops are then taken of a smaller piece, magnified by up to
         `zoom` (uniform in its logarithm) by linear interpolation, and its blocks averaged anew: rain that is
         smoother than the network that measured it. Needs precipitation to be the only input
-    roughness : give the scaling exponent (`stvd.structure`) of the whole field, magnified alike, over the
-        frames of a crop; between magnifications of 1, 2^(1/4), 2^(2/4) … it is interpolated
-    texture : give the scaling exponent of the whole truth, magnified alike, over all frames of its event
+    blur : largest standard deviation, fine cells, of a Gaussian filter. Half of the crops that are not
+        magnified are then smoothed by it (uniform from 0), and their blocks averaged anew: radar composites
+        that were smoothed in the making. Unlike `zoom` it leaves coarse rain as rough as it is. Needs
+        precipitation to be the only input
+    roughness : give the scaling exponent (`stvd.structure`) of the whole field, remade alike, over the
+        frames of a crop; between magnifications of 1, 2^(1/4), 2^(2/4) …, and blurs of 0, 1/4, 2/4 …
+        cells, it is interpolated
+    texture : give the scaling exponent of the whole truth, remade alike, over all frames of its event
     """
 
     events: Sequence[Event]
@@ -176,6 +201,7 @@ class Crops:
     offsets: bool = False
     flips: bool = False
     zoom: float = 1.0
+    blur: float = 0.0
     roughness: bool = False
     texture: bool = False
 
@@ -183,32 +209,53 @@ class Crops:
         unpredicted = all(e.coarse.shape[1] == 1 for e in self.events)
         if self.offsets and not unpredicted:
             raise ValueError("offsets average rain alone anew: train without predictors")
-        if self.zoom > 1 and not (unpredicted and all(e.statics is None for e in self.events)):
-            raise ValueError("zoom magnifies rain alone: train without predictors and statics")
+        remade = self.zoom > 1 or self.blur > 0
+        if remade and not (unpredicted and all(e.statics is None for e in self.events)):
+            raise ValueError(
+                "zoom and blur remake rain alone: train without predictors and statics"
+            )
 
     @property
-    def _zooms(self) -> list[float]:
-        """The magnifications between which exponents are interpolated."""
-        return [2 ** (k / 4) for k in range(int(np.ceil(4 * np.log2(self.zoom))) + 1)]
+    def _remakes(self) -> tuple[list[Remake], list[Remake]]:
+        """The magnifications and the blurs between which exponents are interpolated; the first is none."""
+        zooms = range(int(np.ceil(4 * np.log2(self.zoom))) + 1)
+        blurs = range(int(np.ceil(self.blur / BLUR_STEP)) + 1)
+        magnified = [Remake(zoom=2 ** (k / 4)) for k in zooms]
+        return magnified, [Remake(blur=k * BLUR_STEP) for k in blurs]
 
     @cached_property
     def increments(self) -> list[Tensor]:
-        """Squared increments of the coarse rain of each event, shape (zoom, frame, 2)."""
+        """Squared increments of the coarse rain of each event, shape (remake, frame, 2)."""
         return [
-            torch.stack([e.squared_increments(zoom, self.factor) for zoom in self._zooms])
+            torch.stack([e.squared_increments(remake, self.factor) for remake in self._each])
             for e in self.events
         ]
 
     @cached_property
     def textures(self) -> Tensor:
-        """Scaling exponent of the truth of each event, shape (event, zoom)."""
+        """Scaling exponent of the truth of each event, shape (event, remake)."""
         return torch.stack(
-            [torch.stack([e.texture(zoom) for zoom in self._zooms]) for e in self.events]
+            [torch.stack([e.texture(remake) for remake in self._each]) for e in self.events]
         )
 
-    def exponent(self, event: int, frames: slice, zoom: float) -> Tensor:
-        """Scaling exponent of the coarse rain of some frames of an event, magnified."""
-        return _between(scaling_exponent(self.increments[event][:, frames].mean(1)), zoom)
+    def exponent(self, event: int, frames: slice, remake: Remake = AS_IT_IS) -> Tensor:
+        """Scaling exponent of the coarse rain of some frames of an event, remade."""
+        return self._between(scaling_exponent(self.increments[event][:, frames].mean(1)), remake)
+
+    @property
+    def _each(self) -> list[Remake]:
+        zooms, blurs = self._remakes
+        return zooms + blurs[1:]
+
+    def _between(self, steps: Tensor, remake: Remake) -> Tensor:
+        """The value of a remake, of those of each of `_each`."""
+        zooms = len(self._remakes[0])
+        if remake.blur:
+            steps, at = torch.cat([steps[:1], steps[zooms:]]), remake.blur / BLUR_STEP
+        else:
+            steps, at = steps[:zooms], 4 * float(np.log2(remake.zoom))
+        low = min(int(at), len(steps) - 2)
+        return steps[0] if low < 0 else torch.lerp(steps[low], steps[low + 1], at - low)
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of `step`, the same whenever it is asked for. Missing values are NaN."""
@@ -252,18 +299,22 @@ class Crops:
                 drawn = np.searchsorted(sums, rng.random() * sums[-1], side="right")
                 frame, *cell = (int(k) for k in np.unravel_index(drawn, event.coarse[:, 0].shape))
             t = _start(rng, len(event.truth), self.window, frame)
-            frames, zoom = slice(t, t + self.window), 1.0
+            frames, remake = slice(t, t + self.window), AS_IT_IS
             if self.zoom > 1 and rng.random() < 0.5:
-                zoom = float(self.zoom ** rng.random())
-                crop = self._magnified(rng, event, frames, zoom, cell)
-            else:
+                remake = Remake(zoom=float(self.zoom ** rng.random()))
+            elif self.blur and rng.random() < 0.5:
+                remake = Remake(blur=float(self.blur * rng.random()))
+            crop: Crop | None
+            if remake == AS_IT_IS:
                 crop = self._cut(rng, event, frames, cell)
+            else:
+                crop = self._remade(rng, event, frames, remake, cell)
             if crop is not None and self._wanted(rng, crop):
                 exponent = texture = torch.zeros(())
                 if self.roughness:
-                    exponent = self.exponent(which, frames, zoom)
+                    exponent = self.exponent(which, frames, remake)
                 if self.texture:
-                    texture = _between(self.textures[which], zoom)
+                    texture = self._between(self.textures[which], remake)
                 return (*self._flipped(rng, crop), exponent, texture)
         raise ValueError(
             f"no valid crop of {self.size} × {self.size} cells and {self.window} frames was found in "
@@ -308,25 +359,27 @@ class Crops:
         fixed = None if event.statics is None else event.statics[:, y, x]
         return coarse, fixed, event.truth[frames, y, x]
 
-    def _magnified(
+    def _remade(
         self,
         rng: np.random.Generator,
         event: Event,
         frames: slice,
-        zoom: float,
+        remake: Remake,
         cell: Sequence[int] | None,
     ) -> Crop | None:
-        """A smaller piece with its halo, magnified, and averaged over blocks; None where it does not fit."""
+        """A piece with its halo, remade, and averaged over blocks; None where it does not fit."""
         wide = self.size + 2 * HALO * self.factor
-        side = int(np.ceil((wide - 1) / zoom)) + 1
+        reach = _reach(remake.blur)
+        side = int(np.ceil((wide - 1) / remake.zoom)) + 1 + 2 * reach
         ny, nx = event.truth.shape[-2:]
         if side > min(ny, nx):
             return None
         row, column = (self.factor * k + self.factor // 2 for k in cell) if cell else (None, None)
-        margin = int(np.ceil(HALO * self.factor / zoom))
+        margin = int(np.ceil(HALO * self.factor / remake.zoom)) + reach
         j, i = (_start(rng, n, side, k, margin) for n, k in ((ny, row), (nx, column)))
-        piece = event.truth[frames, j : j + side, i : i + side]
-        fine = magnify(piece, zoom, (wide, wide))
+        piece = blurred(event.truth[frames, j : j + side, i : i + side], remake.blur)
+        piece = piece[:, reach : side - reach, reach : side - reach]
+        fine = magnify(piece, remake.zoom, (wide, wide))
         blocks = _block_mean(fine, self.factor)
         edge = HALO * self.factor
         return blocks[:, None], None, fine[:, edge:-edge, edge:-edge]
@@ -356,6 +409,19 @@ def _start(
     return int(rng.integers(first, max(first, min(last, inside - margin)) + 1))
 
 
+def blurred(field: np.ndarray, std: float) -> np.ndarray:
+    """The last two axes smoothed by a Gaussian of so many cells; what misses a cell it needs is missing."""
+    if not std:
+        return field
+    for axis in (-2, -1):
+        field = gaussian_filter1d(field, std, axis, mode="nearest", radius=_reach(std))
+    return field
+
+
+def _reach(blur: float) -> int:
+    return int(np.ceil(BLUR_REACH * blur))
+
+
 def magnify(field: np.ndarray, zoom: float, shape: tuple[int, int]) -> np.ndarray:
     """Linear interpolation of the last two axes to cells 1 / `zoom` as wide; the first stay in place."""
     for axis, size in zip((-2, -1), shape, strict=True):
@@ -373,17 +439,11 @@ def _block_mean(fine: np.ndarray, factor: int) -> np.ndarray:
     return fine.reshape(*fine.shape[:-2], ny, factor, nx, factor).mean((-3, -1))
 
 
-def _whole(frame: np.ndarray, zoom: float, multiple: int) -> np.ndarray:
-    """A frame, magnified, with sides of the wanted multiple."""
+def _whole(frame: np.ndarray, remake: Remake, multiple: int) -> np.ndarray:
+    """A frame, remade, with sides of the wanted multiple."""
+    frame, zoom = blurred(frame, remake.blur), remake.zoom
     y, x = (int((size - 1) * zoom) // multiple * multiple for size in frame.shape)
     return frame if zoom == 1 else magnify(frame, zoom, (y, x))
-
-
-def _between(steps: Tensor, zoom: float) -> Tensor:
-    """The value at a magnification, of those at 1, 2^(1/4), 2^(2/4) …"""
-    at = 4 * float(np.log2(zoom))
-    low = min(int(at), len(steps) - 2)
-    return steps[0] if low < 0 else torch.lerp(steps[low], steps[low + 1], at - low)
 
 
 def fit_channels(

@@ -14,7 +14,7 @@ import torch
 
 from stvd.checkpoint import CARD, WEIGHTS, Card, Checkpoint, CheckpointError
 from stvd.conditioning import Channels, Texture
-from stvd.dataset import HALO, Crops, Event, fit_channels, magnify
+from stvd.dataset import HALO, Crops, Event, Remake, blurred, fit_channels, magnify
 from stvd.model import preset
 from stvd.structure import scaling_exponent, squared_increments
 from stvd.training import TrainingConfig, _batch, _levels, _Loop, train
@@ -78,6 +78,50 @@ def test_magnified_crops_still_agree_and_are_smoother():
     assert step < 0.85 * plain.diff(dim=-1).abs().mean() / plain.mean()
 
 
+def test_blurred_crops_are_those_of_the_blurred_record():
+    record = alone(event(cells=10))
+    record.truth[:] = np.random.default_rng(3).gamma(0.5, 1e-3, record.truth.shape)
+    record = replace(record, coarse=record.truth.reshape(-1, 1, 10, 8, 10, 8).mean((-3, -1)))
+    crops = Crops([record], 3, 16, 8, blur=1.5, texture=True, roughness=True)
+    found = crops.batch(1, 5, 64)
+    inner = found.coarse[:, :, 0, HALO:-HALO, HALO:-HALO]
+    torch.testing.assert_close(found.truth.view(64, 3, 2, 8, 2, 8).mean((3, 5)), inner)
+    # half of them as they are; where a texture lies between those of two blurs, so does the blur
+    assert found.texture is not None
+    zooms, blurs = crops._remakes
+    assert (len(zooms), [b.blur for b in blurs]) == (1, [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5])
+    as_it_is = found.texture == crops.textures[0, 0]
+    assert float(as_it_is.float().mean()) == pytest.approx(0.5, abs=0.2)
+    assert float(found.texture.max()) > float(crops.textures[0, 4])
+    rough = found.truth.diff(dim=-1).square().mean((1, 2, 3, 4))
+    assert float(rough[~as_it_is].mean()) < 0.6 * float(rough[as_it_is].mean())
+    whole = blurred(record.truth, 1.0)
+    expected = squared_increments(torch.from_numpy(whole), 2).mean(0)
+    assert float(crops.textures[0, 4]) == pytest.approx(float(scaling_exponent(expected)))
+    coarse = torch.from_numpy(whole).unflatten(-1, (-1, 8)).unflatten(-3, (-1, 8)).mean((-3, -1))
+    expected = squared_increments(coarse[2:5]).mean(0)
+    exponent = crops.exponent(0, slice(2, 5), Remake(blur=1.0))
+    assert float(exponent) == pytest.approx(float(scaling_exponent(expected)))
+    with pytest.raises(ValueError, match="zoom and blur remake rain alone"):
+        Crops([event()], 3, 16, 8, blur=1.0)
+
+
+def test_a_blur_of_a_crop_is_that_of_the_field_around_it():
+    record = alone(event(cells=10))
+    record.truth[:] = np.random.default_rng(3).gamma(0.5, 1e-3, record.truth.shape)
+    crops = Crops([record], 3, 16, 8, blur=1.5)
+    remake = Remake(blur=1.2)
+    made = crops._remade(np.random.default_rng(0), record, slice(0, 3), remake, None)
+    assert made is not None
+    whole = blurred(record.truth[:3], 1.2)
+    (j, i), *others = np.argwhere(np.isclose(whole[0], made[2][0, 0, 0], rtol=1e-6))
+    assert not others
+    np.testing.assert_allclose(made[2], whole[:, j : j + 16, i : i + 16], rtol=1e-5)
+    missing = np.ones((8, 8), np.float32)
+    missing[4, 4] = np.nan
+    assert np.isnan(blurred(missing, 0.5)).sum() == 25  # two cells each way
+
+
 def test_linear_magnification():
     piece = np.array([[0.0, 2.0, 6.0]], np.float32)
     # at 0, 1/2, 1, 3/2: 0, 1, 2, (2 + 6) / 2
@@ -136,15 +180,17 @@ def test_a_crop_knows_the_roughness_of_its_field():
     crops = Crops([record], 3, 16, 8, zoom=2.0, roughness=True)
     whole = squared_increments(torch.from_numpy(record.coarse[2:5, 0])).mean(0)
     frames = slice(2, 5)
-    assert crops.exponent(0, frames, 1.0) == scaling_exponent(whole)
+    assert crops.exponent(0, frames) == scaling_exponent(whole)
     # 2^(1/8) lies half-way between the first two magnifications
-    near, far = (crops.exponent(0, frames, 2**k) for k in (0, 0.25))
-    assert float(crops.exponent(0, frames, 2**0.125)) == pytest.approx(float(near + far) / 2)
+    near, far = (crops.exponent(0, frames, Remake(zoom=2**k)) for k in (0, 0.25))
+    assert float(crops.exponent(0, frames, Remake(zoom=2**0.125))) == pytest.approx(
+        float(near + far) / 2
+    )
     known = crops.batch(1, 5, 32).exponent
     assert known.shape == (32,)
     assert len(set(known.tolist())) > 10
     plain = Crops([record], 3, 16, 8, roughness=True)
-    assert plain.exponent(0, frames, 1.0) == scaling_exponent(whole)
+    assert plain.exponent(0, frames) == scaling_exponent(whole)
 
 
 def test_a_crop_knows_the_texture_of_its_event():
