@@ -180,8 +180,8 @@ class Crops:
     zoom : largest magnification. Half of the crops are then taken of a smaller piece, magnified by up to
         `zoom` (uniform in its logarithm) by linear interpolation, and its blocks averaged anew: rain that is
         smoother than the network that measured it. Needs precipitation to be the only input
-    blur : largest standard deviation, fine cells, of a Gaussian filter. Half of the crops that are not
-        magnified are then smoothed by it (uniform from 0), and their blocks averaged anew: radar composites
+    blur : largest standard deviation, fine cells, of a Gaussian filter. Half of the crops, with `zoom` a
+        quarter each, are then smoothed by it (uniform from 0), and their blocks averaged anew: radar composites
         that were smoothed in the making. Unlike `zoom` it leaves coarse rain as rough as it is. Needs
         precipitation to be the only input
     roughness : give the scaling exponent (`stvd.structure`) of the whole field, remade alike, over the
@@ -300,10 +300,8 @@ class Crops:
                 frame, *cell = (int(k) for k in np.unravel_index(drawn, event.coarse[:, 0].shape))
             t = _start(rng, len(event.truth), self.window, frame)
             frames, remake = slice(t, t + self.window), AS_IT_IS
-            if self.zoom > 1 and rng.random() < 0.5:
-                remake = Remake(zoom=float(self.zoom ** rng.random()))
-            elif self.blur and rng.random() < 0.5:
-                remake = Remake(blur=float(self.blur * rng.random()))
+            if (self.zoom > 1 or self.blur) and rng.random() < 0.5:
+                remake = self._drawn(rng)
             crop: Crop | None
             if remake == AS_IT_IS:
                 crop = self._cut(rng, event, frames, cell)
@@ -320,6 +318,12 @@ class Crops:
             f"no valid crop of {self.size} × {self.size} cells and {self.window} frames was found in "
             f"{', '.join(e.name for e in self.events)}: use smaller crops"
         )
+
+    def _drawn(self, rng: np.random.Generator) -> Remake:
+        """Some magnification or some blur; where crops have both, either as often."""
+        if not self.blur or (self.zoom > 1 and rng.random() < 0.5):
+            return Remake(zoom=float(self.zoom ** rng.random()))
+        return Remake(blur=float(self.blur * rng.random()))
 
     def _wanted(self, rng: np.random.Generator, crop: Crop) -> bool:
         coarse, _, truth = crop

@@ -102,6 +102,10 @@ def test_blurred_crops_are_those_of_the_blurred_record():
     expected = squared_increments(coarse[2:5]).mean(0)
     exponent = crops.exponent(0, slice(2, 5), Remake(blur=1.0))
     assert float(exponent) == pytest.approx(float(scaling_exponent(expected)))
+    both = Crops([record], 3, 16, 8, zoom=2.0, blur=1.5, texture=True, roughness=True)
+    told = both.batch(1, 5, 64).texture
+    assert told is not None
+    assert float((told == both.textures[0, 0]).float().mean()) == pytest.approx(0.5, abs=0.2)
     with pytest.raises(ValueError, match="zoom and blur remake rain alone"):
         Crops([event()], 3, 16, 8, blur=1.0)
 
