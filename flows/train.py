@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
 from pydantic import Field
 
-from flows.parameters import find_source
+from flows.parameters import find_source, locate_checkpoint
 from flows.settings import Settings
 from stvd.engine import Engine
-from stvd.recipe import Recipe
+from stvd.recipe import START, Recipe
 from tasks.training import train_checkpoint
 
 
@@ -32,14 +33,22 @@ def train(
     settings = Settings()
     wanted = Recipe.read(recipe)
     if steps is not None:
-        warmup = min(wanted.training.warmup, steps // 10)
-        training = wanted.training.model_copy(update={"steps": steps, "warmup": warmup})
-        wanted = wanted.model_copy(update={"training": training})
-    folder = out or str(settings.checkpoints / wanted.name)
+        wanted = wanted.shortened(steps)
+    return _train(wanted, out or str(settings.checkpoints / wanted.name), settings)
+
+
+def _train(recipe: Recipe, folder: str, settings: Settings) -> str:
+    """Train a recipe, and first the one that it starts from, as a run of its own."""
+    start = recipe.start
+    if isinstance(start, Recipe):
+        start = _train(start, str(Path(folder) / START), settings)
+    elif start:
+        start = str(locate_checkpoint(start, settings)[0])
+    recipe = recipe.model_copy(update={"start": start})
     sources, held_out = (
         [find_source(name, settings) for name in names]
-        for names in (wanted.sources, wanted.validation)
+        for names in (recipe.sources, recipe.validation)
     )
     device = Engine(device=settings.device).resolve().device
-    train_checkpoint(wanted, folder, sources, held_out, device)
+    train_checkpoint(recipe, folder, sources, held_out, device)
     return folder

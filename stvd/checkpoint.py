@@ -45,6 +45,16 @@ class GridContract(BaseModel):
     step_seconds: tuple[int, int]
     spacing_km: tuple[float, float]
 
+    def joined(self, other: GridContract) -> GridContract:
+        """What serves the grids and steps of both, which have one factor."""
+        steps = (*self.step_seconds, *other.step_seconds)
+        spacings = (*self.spacing_km, *other.spacing_km)
+        return GridContract(
+            factor=self.factor,
+            step_seconds=(min(steps), max(steps)),
+            spacing_km=(min(spacings), max(spacings)),
+        )
+
     def require(self, *, factor: int, step_seconds: int, spacing_km: float) -> None:
         """Raise `CheckpointError` unless a source fits; the spacing may be off by a factor of 1.5."""
         problems = []

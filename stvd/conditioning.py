@@ -91,6 +91,38 @@ class Channels(BaseModel):
             raise ValueError(f"no scale for {', '.join(sorted(missing))}")
         return self
 
+    def gone_on(self, fitted: Channels) -> Channels:
+        """These, for a training that goes on with records that `fitted` was fitted to.
+
+        Every scale stays, so that the network finds its inputs as they were; the range of textures
+        becomes that of both.
+
+        Raises
+        ------
+        ValueError
+            If the two have other variables, another factor or another kind of transform.
+        """
+        if fitted._described != self._described:
+            raise ValueError(
+                f"the checkpoint to go on from has {self._described}; the recipe has "
+                f"{fitted._described}: make them equal, or train from the beginning"
+            )
+        if not (self.texture and fitted.texture):
+            return self
+        low = min(self.texture.low, fitted.texture.low)
+        high = max(self.texture.high, fitted.texture.high)
+        texture = self.texture.model_copy(update={"low": low, "high": high})
+        return self.model_copy(update={"texture": texture})
+
+    @property
+    def _described(self) -> str:
+        """Inputs, factor and kind of transform."""
+        flags = [name for name in ("mask", "roughness", "texture") if getattr(self, name)]
+        named = [*self.variables, *self.statics, *flags]
+        rain = self.rain.model_dump(include={"kind", "c", "power", "dry"})
+        said = ", ".join(f"{key} {value}" for key, value in rain.items())
+        return f"the inputs {', '.join(named)} at factor {self.factor}, the transform {said}"
+
     @property
     def variables(self) -> tuple[str, ...]:
         """The coarse variables needed, `pr` first."""

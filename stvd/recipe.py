@@ -19,6 +19,9 @@ from stvd.model import ModelConfig, preset
 from stvd.training import Progress, TrainingConfig, train
 from stvd.transforms import RainTransform
 
+START = "start"
+"""Folder of the checkpoint that a recipe starts from, in that of its own."""
+
 
 class Recipe(BaseModel):
     """All that a training needs beside the data, as in `recipes/*.yaml`.
@@ -42,6 +45,9 @@ class Recipe(BaseModel):
     temporal_levels : where frames attend to one another, in place of the preset's own (`preset`)
     norm : of the networks, in place of the preset's own (`preset`)
     noise_correlation : of the noise of neighbouring frames (`stvd.model.ModelConfig`)
+    start : checkpoint to go on from (fine-tuning), of the same architecture and inputs, whose scales are kept:
+        its folder; or the recipe of one, in YAML its file beside this one, which is trained first, into
+        `start` below the folder of this one
     training : of the loop
     """
 
@@ -63,17 +69,20 @@ class Recipe(BaseModel):
     temporal_levels: tuple[int, ...] | None = None
     norm: Literal["group", "channel"] | None = None
     noise_correlation: float = Field(0.0, ge=0, lt=1)
+    start: Recipe | str | None = None
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
     def _holds_together(self) -> Recipe:
-        if both := {*self.sources} & {*self.validation}:
+        if both := self._learnt & {*self.validation}:
             raise ValueError(f"{', '.join(sorted(both))} cannot be trained on and held out")
         if self.texture and not self.roughness:
             raise ValueError("texture needs roughness: true")
         flags = self.mask + self.roughness + self.texture
         inputs = 1 + len(self.predictors) + flags + len(self.statics)
         self.model(inputs)
+        if self.start and "unet" in (self.objective, getattr(self.start, "objective", "")):
+            raise ValueError("no deterministic UNet goes on from another training: leave start out")
         if self.objective == "unet":
             if self.norm or self.temporal_levels:
                 raise ValueError(
@@ -85,8 +94,25 @@ class Recipe(BaseModel):
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:
-        """Read a recipe from YAML; unknown keys are refused."""
-        return cls.model_validate(yaml.safe_load(Path(path).read_text()))
+        """Read a recipe from YAML, with the one it starts from; unknown keys are refused."""
+        content = yaml.safe_load(Path(path).read_text())
+        start = content.get("start") if isinstance(content, dict) else None
+        if isinstance(start, str) and Path(start).suffix == ".yaml":
+            content["start"] = cls.read(Path(path).parent / start)
+        return cls.model_validate(content)
+
+    @property
+    def _learnt(self) -> set[str]:
+        """Sources of this recipe and of the one that it starts from."""
+        before = self.start._learnt if isinstance(self.start, Recipe) else set()
+        return {*self.sources} | before
+
+    def shortened(self, steps: int) -> Recipe:
+        """A trial of so many optimiser steps, and so many of the recipe that it starts from."""
+        warmup = min(self.training.warmup, steps // 10)
+        training = self.training.model_copy(update={"steps": steps, "warmup": warmup})
+        start = self.start.shortened(steps) if isinstance(self.start, Recipe) else self.start
+        return self.model_copy(update={"training": training, "start": start})
 
     def model(self, inputs: int) -> ModelConfig:
         """The architecture of the STVD, for so many channels of x."""
@@ -114,8 +140,8 @@ def load_event(
     ValueError
         If the source has no truth or no fine grid.
     """
-    if Path(source).suffix in (".nc", ".zarr"):
-        source, catalog, root = Path(source).stem, source, None
+    if name := _file_name(source):
+        source, catalog, root = name, source, None
     info = describe(source, catalog=catalog, root=root)
     if info.truth is None or info.grid is None:
         raise ValueError(
@@ -125,6 +151,11 @@ def load_event(
         open_source(name, catalog=catalog, root=root) for name in (source, info.truth, info.grid)
     )
     return Event.load(coarse, truth, grid, recipe.variables, recipe.statics)
+
+
+def _file_name(source: str) -> str | None:
+    """The name of a source that is a file, None of one that is in a catalog."""
+    return Path(source).stem if Path(source).suffix in (".nc", ".zarr") else None
 
 
 def fit(recipe: Recipe, events: list[Event], factor: int) -> Channels:
@@ -153,10 +184,21 @@ def train_recipe(
     """Load the data of a recipe, train (or go on training) and write the checkpoint to `out`.
 
     Beside the weights of an STVD lies the table of the quantile mapping that its scores are compared
-    with, fitted on the same events.
+    with, fitted on the same events. What it starts from is trained first, where that is a recipe.
     """
+    folder = recipe.start
+    if isinstance(folder, Recipe):
+        before, folder = folder, str(Path(out) / START)
+        train_recipe(before, folder, catalog=catalog, root=root, device=device, on_log=on_log)
+    start = Checkpoint.load(folder) if folder else None
+    held_out = {_file_name(source) or source for source in recipe.validation}
+    if start and (seen := held_out & {*start.card.training["events"]}):
+        raise ValueError(
+            f"{', '.join(sorted(seen))} cannot be held out: {folder} was trained on it. Hold out another "
+            "record, or start from another checkpoint"
+        )
     events = [load_event(s, recipe, catalog=catalog, root=root) for s in recipe.sources]
-    trained = train_on(recipe, events, out, device=device, on_log=on_log)
+    trained = train_on(recipe, events, out, start=start, device=device, on_log=on_log)
     if isinstance(trained, Checkpoint):
         fit_quantile_mapping(events).write(out)
     return trained
@@ -167,16 +209,19 @@ def train_on(
     events: list[Event],
     out: str | Path,
     *,
+    start: Checkpoint | None = None,
     device: str = "cpu",
     on_log: Callable[[Progress], None] | None = None,
 ) -> Checkpoint | UNetBaseline:
-    """Train what a recipe describes on events that are loaded."""
+    """Train what a recipe describes on events that are loaded, from the checkpoint `start` on."""
     factors = {e.truth.shape[-1] // e.coarse.shape[-1] for e in events}
     if len(factors) > 1:
         raise ValueError(
             f"the sources have different factors {sorted(factors)}: train one model each"
         )
     channels = fit(recipe, events, factors.pop())
+    if start is not None:
+        channels = start.channels.gone_on(channels)
     if recipe.objective == "unet":
         return train_unet(
             recipe.name,
@@ -196,6 +241,7 @@ def train_on(
         events,
         recipe.training,
         out,
+        start=start,
         device=device,
         on_log=on_log,
     )

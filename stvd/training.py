@@ -138,33 +138,56 @@ def train(
     config: TrainingConfig,
     out: str | Path,
     *,
+    start: Checkpoint | None = None,
     device: str = "cpu",
     on_log: Callable[[Progress], None] | None = None,
     log_every: int = 50,
 ) -> Checkpoint:
     """Train μ and M end to end and publish the averaged weights as a checkpoint in `out`.
 
+    Parameters
+    ----------
+    start : checkpoint of the same architecture whose weights are the first; None draws them
+
     Raises
     ------
     ValueError
-        If `out` holds the state of another training, or the crop does not fit model and factor.
+        If `out` holds the state of another training, `start` has another architecture, or the crop does
+        not fit model and factor.
     """
     torch.manual_seed(config.seed)
     network = model.build().to(device)
+    if start is not None:
+        if start.card.model != model:
+            raise ValueError(
+                f"{start.name} cannot be gone on from: its architecture is not that of {name}. Take its "
+                "preset, norm, window, inputs and noise_correlation, or train from the beginning"
+            )
+        network.load_state_dict(start.network.state_dict(), strict=True)
     set_recompute(network, config.recompute)
-    optimise(network, model, channels, events, config, out, on_log=on_log, log_every=log_every)
+    optimise(
+        network,
+        model,
+        channels,
+        events,
+        config,
+        out,
+        start=start.digest if start else None,
+        on_log=on_log,
+        log_every=log_every,
+    )
     parts = {
         "mean": count_parameters(network.mean),
         "denoiser": count_parameters(network.denoiser),
     }
-    return Checkpoint.create(
-        name,
-        network,
-        channels,
-        grid_contract(events, channels.factor),
-        training_record(events, config, parts, device),
-        out,
-    )
+    grid = grid_contract(events, channels.factor)
+    record = training_record(events, config, parts, device)
+    if start is not None:
+        grid = grid.joined(start.card.grid)
+        before = start.card.training
+        record["events"] = list(dict.fromkeys([*before["events"], *record["events"]]))
+        record["start"] = {"name": start.name, "digest": start.digest, "training": before}
+    return Checkpoint.create(name, network, channels, grid, record, out)
 
 
 class Trainable(Protocol):
@@ -211,6 +234,7 @@ def optimise(
     config: TrainingConfig,
     out: str | Path,
     *,
+    start: str | None = None,
     on_log: Callable[[Progress], None] | None = None,
     log_every: int = 50,
 ) -> None:
@@ -219,6 +243,10 @@ def optimise(
     A state is saved every `save_every` steps; run again with the same arguments, training goes on from
     it and ends with the same weights, bit for bit on the same device and thread count, because batch,
     noise and noise levels are functions of (seed, step).
+
+    Parameters
+    ----------
+    start : digest of the checkpoint that the weights of `network` are of, if any
 
     Raises
     ------
@@ -232,7 +260,7 @@ def optimise(
             f"crop {config.crop} must be a multiple of {math.lcm(network.multiple, channels.factor)}: "
             "the model's levels and the factor"
         )
-    loop = _Loop(network, config, _identity(model, channels, events, config))
+    loop = _Loop(network, config, _identity(model, channels, events, config, start))
     loop.resume(out / STATE)
     crops = config.crops(
         events,
@@ -424,7 +452,11 @@ class _Loop:
 
 
 def _identity(
-    model: Architecture, channels: Channels, events: list[Event], config: TrainingConfig
+    model: Architecture,
+    channels: Channels,
+    events: list[Event],
+    config: TrainingConfig,
+    start: str | None,
 ) -> str:
     """What must be equal for a saved state to be continued: all but what changes no number."""
     parts = [
@@ -435,5 +467,6 @@ def _identity(
             for e in events
         ],
         config.model_dump(mode="json", exclude={"save_every", "recompute"}),
+        start,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -204,7 +204,7 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_the_recipe_has_the_data_and_the_budget_of_stvd(name: str) -> None:
     stvd, unet = (Recipe.read(ROOT / "recipes" / f"{n}.yaml") for n in (name, f"unet_{name}"))
     own = {"name", "description", "objective", "temporal_levels", "noise_correlation"}
-    own |= {"training", "validation", "texture", "norm"}
+    own |= {"training", "validation", "texture", "norm", "start"}
     assert unet.objective == "unet"
     assert unet.model_dump(exclude=own) == stvd.model_dump(exclude=own)
     assert unet.training.steps in (stvd.training.steps, stvd.training.steps // 2)

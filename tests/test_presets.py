@@ -55,13 +55,41 @@ def test_a_recipe_says_early_that_its_channels_do_not_fit_its_preset():
         Recipe(name="x", sources=("a",), objective="unet", norm="channel")
 
 
+def test_a_recipe_may_start_from_another(tmp_path):
+    recipe = {"name": "first", "sources": ["a"], "training": {"steps": 500, "warmup": 100}}
+    (tmp_path / "first.yaml").write_text(json.dumps(recipe))
+    after = recipe | {"name": "second", "sources": ["b"], "start": "first.yaml"}
+    (tmp_path / "second.yaml").write_text(json.dumps(after))
+    read = Recipe.read(tmp_path / "second.yaml")
+    assert read.start == Recipe.read(tmp_path / "first.yaml")
+    assert Recipe.model_validate_json(read.model_dump_json()) == read
+    short = read.shortened(20)
+    assert isinstance(short.start, Recipe)
+    assert [r.training.steps for r in (short, short.start)] == [20, 20]
+    assert Recipe.model_validate(after | {"start": "some/folder"}).start == "some/folder"
+    with pytest.raises(ValueError, match="a cannot be trained on and held out"):
+        Recipe.model_validate(after | {"start": recipe, "validation": ["a"]})
+    for first, second in (("unet", "stvd"), ("stvd", "unet")):
+        start = recipe | {"objective": first}
+        with pytest.raises(ValueError, match="no deterministic UNet goes on"):
+            Recipe.model_validate(after | {"start": start, "objective": second})
+
+
 @pytest.mark.parametrize("name", ["gcm", "radar"])
 def test_its_recipe_describes_a_shipped_checkpoint(name):
     card = json.loads((CHECKPOINTS / name / "checkpoint.json").read_text())
     recipe = Recipe.read(CHECKPOINTS.parent / "recipes" / f"{name}.yaml")
-    trained = TrainingConfig.model_validate(card["training"]["config"])
-    resolved = {"precision": trained.precision}  # what `auto` was on the machine that trained it
-    assert trained == recipe.training.model_copy(update=resolved)
+    stages = [(card["training"], recipe)]
+    while isinstance(recipe.start, Recipe):
+        recipe = recipe.start
+        stages.append((stages[-1][0]["start"]["training"], recipe))
+    for made, described in stages:
+        trained = TrainingConfig.model_validate(made["config"])
+        resolved = {
+            "precision": trained.precision
+        }  # what `auto` was on the machine that trained it
+        assert trained == described.training.model_copy(update=resolved)
+    assert "start" not in stages[-1][0]
     model = recipe.model(card["model"]["inputs"])
     assert ModelConfig.model_validate(card["model"]) == model
     with torch.device("meta"):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from stvd.checkpoint import CARD, WEIGHTS, Card, Checkpoint, CheckpointError
-from stvd.conditioning import Channels, Texture
+from stvd.conditioning import Channels, Standard, Texture
 from stvd.dataset import HALO, Crops, Event, Remake, blurred, fit_channels, magnify
 from stvd.model import preset
 from stvd.structure import scaling_exponent, squared_increments
@@ -417,6 +417,56 @@ def test_a_state_of_another_training_is_refused(tmp_path):
     run(tmp_path)
     with pytest.raises(ValueError, match="belongs to a training with another"):
         run(tmp_path, CONFIG.model_copy(update={"learning_rate": 2e-3}))
+
+
+def test_a_training_goes_on_from_a_checkpoint(tmp_path):
+    first = run(tmp_path / "first")
+    still = CONFIG.model_copy(update={"learning_rate": 1e-9, "final_learning_rate": 1e-9})
+    weights = first.network.state_dict()
+    kept = run(tmp_path / "kept", still, start=first)
+    for name, value in kept.network.state_dict().items():
+        torch.testing.assert_close(value, weights[name], atol=1e-4, rtol=1e-3)
+    moved = run(tmp_path / "moved", CONFIG, start=first).network.state_dict()
+    assert any(float((moved[k] - weights[k]).abs().max()) > 1e-3 for k in moved)
+    assert kept.card.training["start"] == {
+        "name": "test",
+        "digest": first.digest,
+        "training": first.card.training,
+    }
+    with pytest.raises(ValueError, match="another model, data or configuration"):
+        run(tmp_path / "kept", still)
+    wide = replace(event(), step_seconds=3600, spacing_km=9.0, name="hourly")
+    channels = first.channels
+    further = train(
+        "wider", first.card.model, channels, [wide], CONFIG, tmp_path / "wide", start=first
+    )
+    assert further.card.training["events"] == ["event_0", "event_1", "hourly"]
+    assert further.card.grid.step_seconds == (3600, 10800)
+    assert further.card.grid.spacing_km == (9.0, 25.0)
+    other = preset("tiny", channels.channels, window=5)
+    with pytest.raises(ValueError, match="test cannot be gone on from: its architecture is not"):
+        train("x", other, channels, [wide], CONFIG, tmp_path / "other", start=first)
+
+
+def test_a_training_that_goes_on_keeps_the_scales_and_widens_the_range_of_textures():
+    def fitted(low, high, **changes):
+        scales = {k: Standard(mean=low, std=high) for k in ("roughness", "texture")}
+        texture = Texture(low=low, high=high, usual=(low, high))
+        rain = RainTransform(kind="power", power=0.2, s=high)
+        options = {"rain": rain, "scales": scales, "roughness": True, "texture": texture}
+        return Channels(**options | changes)
+
+    before = fitted(0.8, 1.4)
+    found = before.gone_on(fitted(0.9, 1.7))
+    assert found == before.model_copy(
+        update={"texture": Texture(low=0.8, high=1.7, usual=(0.8, 1.4))}
+    )
+    with pytest.raises(ValueError, match="make them equal, or train from the beginning"):
+        before.gone_on(fitted(0.9, 1.7, mask=True))
+    with pytest.raises(ValueError, match=r"power 0\.2; the recipe has .* power 0\.3"):
+        before.gone_on(fitted(0.9, 1.7, rain=RainTransform(kind="power", power=0.3)))
+    with pytest.raises(ValueError, match="make them equal"):
+        before.gone_on(fitted(0.9, 1.7, texture=None))
 
 
 def test_the_loss_falls(tmp_path):

@@ -78,6 +78,41 @@ def test_a_recipe_becomes_a_checkpoint_that_can_be_used(recipe: Path, tmp_path: 
     assert len(client.search_model_versions("name = 'stvd-corner'")) == 1
 
 
+def test_a_recipe_goes_on_from_another(
+    recipe: Path, record: Path, later_record: Path, tmp_path: Path
+) -> None:
+    from flows.train import train
+    from stvd.checkpoint import Checkpoint
+
+    content = yaml.safe_load(recipe.read_text())
+    after = content | {"name": "after", "start": recipe.name, "sources": [str(later_record)]}
+    path = tmp_path / "after.yaml"
+    path.write_text(yaml.safe_dump(after | {"validation": [str(record)]}))
+    with pytest.raises(ValueError, match="cannot be trained on and held out"):
+        train(recipe=str(path), out=str(tmp_path / "none"))
+
+    path.write_text(yaml.safe_dump(after | {"validation": []}))
+    out = tmp_path / "after"
+    train(recipe=str(path), out=str(out), steps=2)
+    first, made = (Checkpoint.load(folder) for folder in (out / "start", out))
+    assert (first.name, made.name) == ("corner", "after")
+    assert made.card.training["start"]["digest"] == first.digest
+    assert made.card.training["events"] == ["corner", "later"]
+    assert made.channels == first.channels
+    assert [c.card.training["config"]["steps"] for c in (first, made)] == [2, 2]
+    names = {m.name for m in MlflowClient().search_registered_models()}
+    assert {"stvd-corner", "stvd-after"} <= names
+
+    # Of a checkpoint in a folder: what it has seen is not held out.
+    after |= {"start": str(out / "start")}
+    path.write_text(yaml.safe_dump(after | {"validation": [str(record)]}))
+    with pytest.raises(ValueError, match=r"corner cannot be held out: .* was trained on it"):
+        train(recipe=str(path), out=str(tmp_path / "third"))
+    path.write_text(yaml.safe_dump(after | {"validation": []}))
+    train(recipe=str(path), out=str(tmp_path / "fourth"), steps=2)
+    assert Checkpoint.load(tmp_path / "fourth").digest == made.digest
+
+
 def test_a_held_out_record_is_not_trained_on(recipe: Path, record: Path, tmp_path: Path) -> None:
     from flows.train import train
 
