@@ -213,7 +213,17 @@ def train_on(
     device: str = "cpu",
     on_log: Callable[[Progress], None] | None = None,
 ) -> Checkpoint | UNetBaseline:
-    """Train what a recipe describes on events that are loaded, from the checkpoint `start` on."""
+    """Train what a recipe describes on events that are loaded, from the checkpoint `start` on.
+
+    Raises
+    ------
+    ValueError
+        If the recipe goes on from a checkpoint that is not given, or the sources differ in factor.
+    """
+    if recipe.start is not None and start is None:
+        raise ValueError(
+            f"recipe {recipe.name} goes on from a checkpoint (start), and none is given: load it, or call train_recipe"
+        )
     factors = {e.truth.shape[-1] // e.coarse.shape[-1] for e in events}
     if len(factors) > 1:
         raise ValueError(

@@ -121,7 +121,7 @@ def test_variants_that_differ_in_sampling_share_a_model():
     from ablations import Ablations
 
     study = Ablations(
-        recipe="recipes/radar.yaml",
+        recipe="recipes/radar_start.yaml",
         variants={"base": None, "ddim": {"sampler": {"solver": "ddim"}}, "bare": {"mask": False}},
         scored=({"event": "radar_radolan_val"},),
     )

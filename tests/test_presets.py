@@ -7,7 +7,7 @@ import torch
 from stvd.checkpoint import count_parameters
 from stvd.model import ModelConfig, preset
 from stvd.model.layers import set_recompute
-from stvd.recipe import Recipe
+from stvd.recipe import Recipe, train_on
 from stvd.training import TrainingConfig
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -67,6 +67,8 @@ def test_a_recipe_may_start_from_another(tmp_path):
     assert isinstance(short.start, Recipe)
     assert [r.training.steps for r in (short, short.start)] == [20, 20]
     assert Recipe.model_validate(after | {"start": "some/folder"}).start == "some/folder"
+    with pytest.raises(ValueError, match="second goes on from a checkpoint"):
+        train_on(read, [], tmp_path / "out")
     with pytest.raises(ValueError, match="a cannot be trained on and held out"):
         Recipe.model_validate(after | {"start": recipe, "validation": ["a"]})
     for first, second in (("unet", "stvd"), ("stvd", "unet")):
