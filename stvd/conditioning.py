@@ -95,7 +95,7 @@ class Channels(BaseModel):
         """These, for a training that goes on with records that `fitted` was fitted to.
 
         Every scale stays, so that the network finds its inputs as they were; the range of textures
-        becomes that of both.
+        becomes that of both, and where the transform turns into a line (`linear_from`) is as fitted.
 
         Raises
         ------
@@ -107,12 +107,13 @@ class Channels(BaseModel):
                 f"the checkpoint to go on from has {self._described}; the recipe has "
                 f"{fitted._described}: make them equal, or train from the beginning"
             )
+        rain = self.rain.model_copy(update={"linear_from": fitted.rain.linear_from})
         if not (self.texture and fitted.texture):
-            return self
+            return self.model_copy(update={"rain": rain})
         low = min(self.texture.low, fitted.texture.low)
         high = max(self.texture.high, fitted.texture.high)
         texture = self.texture.model_copy(update={"low": low, "high": high})
-        return self.model_copy(update={"texture": texture})
+        return self.model_copy(update={"rain": rain, "texture": texture})
 
     @property
     def _described(self) -> str:

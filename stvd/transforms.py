@@ -36,6 +36,8 @@ class RainTransform(BaseModel):
         diffusion sees a residual of about unit variance
     dry : kg m-2 s-1, rates below it are no rain
     power : p of `power`, in (0, 1]
+    linear_from : kg m-2 s-1, from here on `power` goes on as the straight line of its slope there, so that an
+        error of y in the far tail is one of the rate, not of the rate's p-th power; None: nowhere
     knots : (u, g) pairs of `quantile`, both increasing from (0, 0); linear beyond the last. Without any
         it is still to be fitted
     """
@@ -47,7 +49,16 @@ class RainTransform(BaseModel):
     s: float = Field(1.0, gt=0)
     dry: float = Field(0.01 * MM_PER_HOUR, ge=0)
     power: float = Field(0.25, gt=0, le=1)
+    linear_from: float | None = Field(None, gt=0)
     knots: tuple[tuple[float, float], ...] = ()
+
+    @model_validator(mode="after")
+    def _only_a_power_ends_in_a_line(self) -> RainTransform:
+        if self.linear_from is not None and self.kind != "power":
+            raise ValueError(
+                f"linear_from is of the transform power, and this one is {self.kind}: leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _knots_increase(self) -> RainTransform:
@@ -68,7 +79,7 @@ class RainTransform(BaseModel):
             case "asinh":
                 y = u.asinh()
             case "power":
-                y = (u.log1p() * self.power).expm1() / self.power
+                y = self._box_cox(u)
             case "quantile":
                 y = _piecewise_linear(u, *self._fitted())
         return y / self.s
@@ -82,12 +93,33 @@ class RainTransform(BaseModel):
             case "asinh":
                 u = y.sinh()
             case "power":
-                u = ((y * self.power).log1p() / self.power).expm1()
+                u = self._inverse_box_cox(y)
             case "quantile":
                 rates, scores = self._fitted()
                 u = _piecewise_linear(y, scores, rates)
         rate = self.c * u
         return rate.where(rate >= self.dry, 0.0)
+
+    def _box_cox(self, u: Tensor) -> Tensor:
+        if self.linear_from is None:
+            return (u.log1p() * self.power).expm1() / self.power
+        start, height, slope = self._line()
+        below = (u.clamp_max(start).log1p() * self.power).expm1() / self.power
+        return below.where(u <= start, height + slope * (u - start))
+
+    def _inverse_box_cox(self, y: Tensor) -> Tensor:
+        if self.linear_from is None:
+            return ((y * self.power).log1p() / self.power).expm1()
+        start, height, slope = self._line()
+        below = ((y.clamp_max(height) * self.power).log1p() / self.power).expm1()
+        return below.where(y <= height, start + (y - height) / slope)
+
+    def _line(self) -> tuple[float, float, float]:
+        """u, g and g' where the line begins."""
+        assert self.linear_from is not None
+        start = self.linear_from / self.c
+        height = math.expm1(math.log1p(start) * self.power) / self.power
+        return start, height, (1 + start) ** (self.power - 1)
 
     def _fitted(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if not self.knots:

@@ -14,9 +14,12 @@ EVERY_KIND = [
     RainTransform(kind="asinh", s=0.4),
     RainTransform(kind="power", power=0.25, s=2.0),
     RainTransform(kind="power", power=1.0, s=2.0),
+    RainTransform(kind="power", power=0.2, s=2.0, linear_from=30 * MM_PER_HOUR),
     RainTransform(kind="quantile", c=1.0, knots=half_normal_knots(WET, 0.1 * MM_PER_HOUR)),
 ]
-kinds = pytest.mark.parametrize("transform", EVERY_KIND, ids=lambda t: f"{t.kind}-{t.power}")
+kinds = pytest.mark.parametrize(
+    "transform", EVERY_KIND, ids=lambda t: f"{t.kind}-{t.power}-{t.linear_from}"
+)
 
 
 def test_value_of_the_transform():
@@ -32,6 +35,20 @@ def test_a_power_of_one_is_linear_and_a_small_one_is_the_logarithm():
     torch.testing.assert_close(linear.forward(rate), rate / 2)
     small = RainTransform(kind="power", power=1e-4, c=2.0)
     torch.testing.assert_close(small.forward(rate), (rate / 2).log1p(), rtol=1e-3, atol=0)
+
+
+def test_a_power_may_end_in_a_line():
+    whole = RainTransform(kind="power", power=0.5, c=2.0)
+    ended = RainTransform(kind="power", power=0.5, c=2.0, linear_from=6.0)
+    below = torch.tensor([0.5, 2.0, 6.0])
+    assert torch.equal(ended.forward(below), whole.forward(below))
+    # at u = 3: g = (4^½ − 1) / ½ = 2, g' = 4^−½ = 1/2; at u = 50 the line has 2 + 47 / 2
+    assert ended.forward(torch.tensor(100.0)).item() == pytest.approx(25.5)
+
+
+def test_only_a_power_ends_in_a_line():
+    with pytest.raises(ValueError, match=r"linear_from .* log1p"):
+        RainTransform(kind="log1p", linear_from=6.0)
 
 
 def test_value_of_asinh():
