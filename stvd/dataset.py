@@ -25,6 +25,8 @@ BLUR_STEP = 0.25
 """Between blurs so far apart, fine cells, exponents are interpolated."""
 BLUR_REACH = 3
 """Where the Gaussian of a blur is cut off, standard deviations."""
+LINEAR, KEPT = 1 * MM_PER_HOUR, 3 * MM_PER_HOUR
+"""Rates well below which compressed rain is in proportion to what it was, and the rate that stays."""
 
 Crop = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 """Coarse with its halo (time, variable, y, x), statics (static, y, x) or None, truth (time, y, x)."""
@@ -35,10 +37,12 @@ class Remake(NamedTuple):
 
     zoom : magnification, by linear interpolation
     blur : standard deviation of a Gaussian filter, fine cells
+    gamma : exponent of `compressed`, which comes first
     """
 
     zoom: float = 1.0
     blur: float = 0.0
+    gamma: float = 1.0
 
 
 AS_IT_IS = Remake()
@@ -184,6 +188,9 @@ class Crops:
         quarter each, are then smoothed by it (uniform from 0), and their blocks averaged anew: radar composites
         that were smoothed in the making. Unlike `zoom` it leaves coarse rain as rough as it is. Needs
         precipitation to be the only input
+    gamma : smallest exponent of `compressed`. Half of the crops, whatever else is done to them, are then
+        compressed by an exponent (uniform up to 1) and their blocks averaged anew: gentle rain in the shapes of
+        intense rain. Needs precipitation to be the only input
     roughness : give the scaling exponent (`stvd.structure`) of the whole field, remade alike, over the
         frames of a crop; between magnifications of 1, 2^(1/4), 2^(2/4) …, and blurs of 0, 1/4, 2/4 …
         cells, it is interpolated
@@ -202,6 +209,7 @@ class Crops:
     flips: bool = False
     zoom: float = 1.0
     blur: float = 0.0
+    gamma: float = 1.0
     roughness: bool = False
     texture: bool = False
 
@@ -209,10 +217,10 @@ class Crops:
         unpredicted = all(e.coarse.shape[1] == 1 for e in self.events)
         if self.offsets and not unpredicted:
             raise ValueError("offsets average rain alone anew: train without predictors")
-        remade = self.zoom > 1 or self.blur > 0
+        remade = self.zoom > 1 or self.blur > 0 or self.gamma < 1
         if remade and not (unpredicted and all(e.statics is None for e in self.events)):
             raise ValueError(
-                "zoom and blur remake rain alone: train without predictors and statics"
+                "zoom, blur and gamma remake rain alone: train without predictors and statics"
             )
 
     @property
@@ -244,11 +252,16 @@ class Crops:
 
     @property
     def _each(self) -> list[Remake]:
+        """All remakes between which exponents are interpolated: as they are, then compressed the most."""
         zooms, blurs = self._remakes
-        return zooms + blurs[1:]
+        plain = zooms + blurs[1:]
+        gammas = (1.0, self.gamma) if self.gamma < 1 else (1.0,)
+        return [remake._replace(gamma=gamma) for gamma in gammas for remake in plain]
 
     def _between(self, steps: Tensor, remake: Remake) -> Tensor:
         """The value of a remake, of those of each of `_each`."""
+        if self.gamma < 1:
+            steps = torch.lerp(*steps.chunk(2), (1 - remake.gamma) / (1 - self.gamma))
         zooms = len(self._remakes[0])
         if remake.blur:
             steps, at = torch.cat([steps[:1], steps[zooms:]]), remake.blur / BLUR_STEP
@@ -302,6 +315,8 @@ class Crops:
             frames, remake = slice(t, t + self.window), AS_IT_IS
             if (self.zoom > 1 or self.blur) and rng.random() < 0.5:
                 remake = self._drawn(rng)
+            if self.gamma < 1 and rng.random() < 0.5:
+                remake = remake._replace(gamma=1 - (1 - self.gamma) * float(rng.random()))
             crop: Crop | None
             if remake == AS_IT_IS:
                 crop = self._cut(rng, event, frames, cell)
@@ -381,7 +396,8 @@ class Crops:
         row, column = (self.factor * k + self.factor // 2 for k in cell) if cell else (None, None)
         margin = int(np.ceil(HALO * self.factor / remake.zoom)) + reach
         j, i = (_start(rng, n, side, k, margin) for n, k in ((ny, row), (nx, column)))
-        piece = blurred(event.truth[frames, j : j + side, i : i + side], remake.blur)
+        piece = compressed(event.truth[frames, j : j + side, i : i + side], remake.gamma)
+        piece = blurred(piece, remake.blur)
         piece = piece[:, reach : side - reach, reach : side - reach]
         fine = magnify(piece, remake.zoom, (wide, wide))
         blocks = _block_mean(fine, self.factor)
@@ -411,6 +427,26 @@ def _start(
         return int(rng.integers(last + 1))
     first = min(max(0, inside - length + 1 + margin), last)
     return int(rng.integers(first, max(first, min(last, inside - margin)) + 1))
+
+
+def compressed(rate: np.ndarray, gamma: float) -> np.ndarray:
+    """Rain with calmer intense rates: r k(P) / k(r), where k(P) = (1 + P / l)^γ − 1.
+
+    As another relation of reflectivity and rate, Z = a P^b, would have it of the same radar: the exponent of the
+    rate is then the ratio of both b, which are 1.2 to 2 between convective rain and snow (Battan 1973).
+
+    Parameters
+    ----------
+    rate : ndarray, kg m-2 s-1
+    gamma : γ, exponent of rates well above l = `LINEAR`; r = `KEPT` stays
+    """
+    if gamma == 1:
+        return rate
+
+    def grown(of: np.ndarray | float) -> np.ndarray:
+        return np.expm1(gamma * np.log1p(of))
+
+    return (KEPT / grown(KEPT / LINEAR) * grown(rate / LINEAR)).astype(rate.dtype)
 
 
 def blurred(field: np.ndarray, std: float) -> np.ndarray:
@@ -445,7 +481,7 @@ def _block_mean(fine: np.ndarray, factor: int) -> np.ndarray:
 
 def _whole(frame: np.ndarray, remake: Remake, multiple: int) -> np.ndarray:
     """A frame, remade, with sides of the wanted multiple."""
-    frame, zoom = blurred(frame, remake.blur), remake.zoom
+    frame, zoom = blurred(compressed(frame, remake.gamma), remake.blur), remake.zoom
     y, x = (int((size - 1) * zoom) // multiple * multiple for size in frame.shape)
     return frame if zoom == 1 else magnify(frame, zoom, (y, x))
 

@@ -47,6 +47,7 @@ class TrainingConfig(BaseModel):
     flips : mirror and transpose crops (only without winds among the predictors)
     zoom : largest magnification of crops (`stvd.dataset.Crops`); 1 for none
     blur : largest standard deviation that crops are smoothed with, fine cells (`stvd.dataset.Crops`)
+    gamma : smallest exponent that crops are compressed with (`stvd.dataset.Crops`); 1 for none
     valid_share : least share of cells with data in a crop; the loss is taken over these
     rainiest_of : each crop is the one with the most coarse rain of so many
     intense_share : share of crops that are placed around intense coarse rain instead (`stvd.dataset.Crops`)
@@ -76,6 +77,7 @@ class TrainingConfig(BaseModel):
     flips: bool = False
     zoom: float = Field(1.0, ge=1, le=4)
     blur: float = Field(0.0, ge=0, le=4)
+    gamma: float = Field(1.0, gt=0, le=1)
     valid_share: float = Field(1.0, gt=0, le=1)
     rainiest_of: int = Field(1, ge=1)
     intense_share: float = Field(0.0, ge=0, le=1)
@@ -110,6 +112,7 @@ class TrainingConfig(BaseModel):
             flips=self.flips,
             zoom=self.zoom,
             blur=self.blur,
+            gamma=self.gamma,
             valid_share=self.valid_share,
             rainiest_of=self.rainiest_of,
             intense_share=self.intense_share,
