@@ -20,7 +20,7 @@ import yaml
 from held_out import CATALOG, HeldOut, Work, averaged, cell, markdown, ratios, table
 from pydantic import BaseModel, ConfigDict, Field
 
-from stvd.checkpoint import CARD, Checkpoint, CheckpointError, write_atomically
+from stvd.checkpoint import Checkpoint, write_atomically
 from stvd.dataset import Event
 from stvd.engine import Engine
 from stvd.evaluation import write
@@ -29,7 +29,6 @@ from stvd.sampling import SamplerConfig
 from stvd.statistics import Statistics
 from stvd.training import Progress
 
-RECIPE = "recipe.json"
 SHOWN = {"crps_fair": 1e-5, "mse_mean": 1e-8, "pe": 1e-3, "p99_999_ratio": 1.0, "emd": 1e-6, "sae": 1.0, "lsd": 1.0,
          "spread_skill": 1.0, "lag1_error": 1.0, "seam_ratio_relative": 1.0}  # fmt: skip
 
@@ -113,13 +112,6 @@ def event(source: str, variables: tuple[str, ...], statics: tuple[str, ...]) -> 
 
 def trained(recipe: Recipe, folder: Path, device: str) -> Checkpoint:
     """The checkpoint of a recipe, from where it is kept, or trained."""
-    said = recipe.model_dump_json()
-    done = folder / RECIPE
-    if (folder / CARD).exists() and done.exists() and done.read_text() == said:
-        try:
-            return Checkpoint.load(folder)
-        except CheckpointError as error:
-            print(f"{folder} is trained again: {error}")
 
     def on_log(p: Progress) -> None:
         print(f"{recipe.name} seed {recipe.training.seed}: step {p.step} of {p.steps}, "
@@ -129,7 +121,6 @@ def trained(recipe: Recipe, folder: Path, device: str) -> Checkpoint:
     checkpoint = train_on(recipe, events, folder, device=device, on_log=on_log)
     if not isinstance(checkpoint, Checkpoint):
         raise ValueError(f"{recipe.name} is no STVD: an ablation compares checkpoints of it")
-    write_atomically(done.absolute(), said.encode())
     return checkpoint
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -12,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stvd.baselines.quantile_mapping import fit_quantile_mapping
 from stvd.baselines.unet import RegressionConfig, UNetBaseline, require_deterministic, train_unet
 from stvd.catalog import describe, open_source
-from stvd.checkpoint import Checkpoint
+from stvd.checkpoint import Checkpoint, CheckpointError, write_atomically
 from stvd.conditioning import Channels
 from stvd.dataset import Event, fit_channels
 from stvd.model import ModelConfig, preset
@@ -21,6 +23,8 @@ from stvd.transforms import RainTransform
 
 START = "start"
 """Folder of the checkpoint that a recipe starts from, in that of its own."""
+MADE_OF = "made_of.sha256"
+"""File beside a checkpoint that is done: digest of its recipe, its data and what it started from."""
 
 
 class Recipe(BaseModel):
@@ -215,6 +219,8 @@ def train_on(
 ) -> Checkpoint | UNetBaseline:
     """Train what a recipe describes on events that are loaded, from the checkpoint `start` on.
 
+    What lies in `out` already, made of the same, is not made again.
+
     Raises
     ------
     ValueError
@@ -229,11 +235,15 @@ def train_on(
         raise ValueError(
             f"the sources have different factors {sorted(factors)}: train one model each"
         )
+    made_of = _made_of(recipe, events, start)
+    if finished := _finished(recipe, Path(out), made_of):
+        return finished
     channels = fit(recipe, events, factors.pop())
     if start is not None:
         channels = start.channels.gone_on(channels)
+    trained: Checkpoint | UNetBaseline
     if recipe.objective == "unet":
-        return train_unet(
+        trained = train_unet(
             recipe.name,
             RegressionConfig.equal_to(recipe.preset, channels.channels, recipe.window),
             channels,
@@ -243,15 +253,39 @@ def train_on(
             device=device,
             on_log=on_log,
         )
-    model = recipe.model(channels.channels)
-    return train(
-        recipe.name,
-        model,
-        channels,
-        events,
-        recipe.training,
-        out,
-        start=start,
-        device=device,
-        on_log=on_log,
-    )
+    else:
+        trained = train(
+            recipe.name,
+            recipe.model(channels.channels),
+            channels,
+            events,
+            recipe.training,
+            out,
+            start=start,
+            device=device,
+            on_log=on_log,
+        )
+    write_atomically((Path(out) / MADE_OF).absolute(), f"{made_of}  {trained.digest}\n".encode())
+    return trained
+
+
+def _made_of(recipe: Recipe, events: list[Event], start: Checkpoint | None) -> str:
+    """Digest of all that a training follows from."""
+    parts = [recipe.model_dump(mode="json"), start.digest if start else None]
+    for event in events:
+        arrays = [a for a in (event.coarse, event.truth, event.statics) if a is not None]
+        parts.append([event.name, *(hashlib.sha256(a.tobytes()).hexdigest() for a in arrays)])
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(recipe: Recipe, out: Path, made_of: str) -> Checkpoint | UNetBaseline | None:
+    """The checkpoint in a folder, if it is there, whole and made of the same."""
+    mark = out / MADE_OF
+    if not mark.exists():
+        return None
+    load = UNetBaseline.load if recipe.objective == "unet" else Checkpoint.load
+    try:
+        there = load(out)
+    except CheckpointError:
+        return None
+    return there if mark.read_text().split() == [made_of, there.digest] else None

@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from stvd.checkpoint import count_parameters
+from stvd.dataset import Event
 from stvd.model import ModelConfig, preset
 from stvd.model.layers import set_recompute
 from stvd.recipe import Recipe, train_on
@@ -75,6 +78,32 @@ def test_a_recipe_may_start_from_another(tmp_path):
         start = recipe | {"objective": first}
         with pytest.raises(ValueError, match="no deterministic UNet goes on"):
             Recipe.model_validate(after | {"start": start, "objective": second})
+
+
+@pytest.mark.parametrize("objective", ["stvd", "unet"])
+def test_what_is_trained_already_is_not_prepared_again(objective, tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    truth = rng.gamma(0.3, 1e-3, (6, 32, 32)).astype(np.float32)
+    coarse = truth.reshape(6, 1, 4, 8, 4, 8).mean((3, 5))
+    one = Event("one", coarse, truth, None, 3600, 2.0, periodic_x=False)
+    training = {"steps": 2, "warmup": 1, "batch": 1, "crop": 16, "precision": "float32"}
+    content = {"name": "x", "sources": ["one"], "preset": "tiny", "objective": objective}
+    recipe = Recipe.model_validate(content | {"window": 3, "training": training})
+    first = train_on(recipe, [one], tmp_path)
+
+    def refuse(*_):
+        raise RuntimeError("prepared anew")
+
+    monkeypatch.setattr("stvd.recipe.fit", refuse)
+    assert train_on(recipe, [one], tmp_path).digest == first.digest
+    other = replace(one, truth=truth * 2)
+    for changed, events in ((recipe.shortened(1), [one]), (recipe, [other])):
+        with pytest.raises(RuntimeError, match="prepared anew"):
+            train_on(changed, events, tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(RuntimeError, match="prepared anew"):
+        train_on(recipe, [one], tmp_path)
 
 
 @pytest.mark.parametrize("name", ["gcm", "radar"])
