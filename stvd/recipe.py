@@ -271,10 +271,11 @@ def train_on(
 
 def _made_of(recipe: Recipe, events: list[Event], start: Checkpoint | None) -> str:
     """Digest of all that a training follows from."""
-    parts = [recipe.model_dump(mode="json"), start.digest if start else None]
+    data = []
     for event in events:
         arrays = [a for a in (event.coarse, event.truth, event.statics) if a is not None]
-        parts.append([event.name, *(hashlib.sha256(a.tobytes()).hexdigest() for a in arrays)])
+        data.append([event.name, *(hashlib.sha256(a.tobytes()).hexdigest() for a in arrays)])
+    parts = [recipe.model_dump(mode="json"), start.digest if start else None, data]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
