@@ -58,6 +58,8 @@ class TrainingConfig(BaseModel):
         taken over the others, so that frames learn from one another
     mean_warmup : steps at the beginning that train μ alone, on ‖y − μ(x)‖²
     mean_weight : weight of ‖y − μ(x)‖² beside the diffusion loss afterwards; 0 as published
+    keep_start : share of the weights that the training went on from in those that are published (Wortsman et
+        al. 2022, WiSE-FT): what was learnt is then partly taken back. Only for a training with a `start`
     save_every : steps between saves of the resumable state
     """
 
@@ -86,6 +88,7 @@ class TrainingConfig(BaseModel):
     reveal: float = Field(0.0, ge=0, le=1)
     mean_warmup: int = Field(0, ge=0)
     mean_weight: float = Field(0.0, ge=0)
+    keep_start: float = Field(0.0, ge=0, lt=1)
     save_every: int = Field(200, ge=1)
 
     @model_validator(mode="after")
@@ -155,9 +158,11 @@ def train(
     Raises
     ------
     ValueError
-        If `out` holds the state of another training, `start` has another architecture, or the crop does
-        not fit model and factor.
+        If `out` holds the state of another training, `start` has another architecture or is missing where
+        part of it is to be kept, or the crop does not fit model and factor.
     """
+    if config.keep_start and start is None:
+        raise ValueError(f"{name} has keep_start, and no start to keep: leave it out")
     torch.manual_seed(config.seed)
     network = model.build().to(device)
     if start is not None:
@@ -179,6 +184,11 @@ def train(
         on_log=on_log,
         log_every=log_every,
     )
+    if start is not None and config.keep_start:
+        before = start.network.state_dict()
+        with torch.no_grad():
+            for key, parameter in network.named_parameters():
+                parameter.lerp_(before[key].to(parameter), config.keep_start)
     parts = {
         "mean": count_parameters(network.mean),
         "denoiser": count_parameters(network.denoiser),
@@ -187,9 +197,9 @@ def train(
     record = training_record(events, config, parts, device)
     if start is not None:
         grid = grid.joined(start.card.grid)
-        before = start.card.training
-        record["events"] = list(dict.fromkeys([*before["events"], *record["events"]]))
-        record["start"] = {"name": start.name, "digest": start.digest, "training": before}
+        known = start.card.training
+        record["events"] = list(dict.fromkeys([*known["events"], *record["events"]]))
+        record["start"] = {"name": start.name, "digest": start.digest, "training": known}
     return Checkpoint.create(name, network, channels, grid, record, out)
 
 
@@ -469,7 +479,7 @@ def _identity(
             [e.name, list(e.coarse.shape), hashlib.sha256(e.coarse.tobytes()).hexdigest()]
             for e in events
         ],
-        config.model_dump(mode="json", exclude={"save_every", "recompute"}),
+        config.model_dump(mode="json", exclude={"save_every", "recompute", "keep_start"}),
         start,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -471,6 +471,14 @@ def test_a_training_goes_on_from_a_checkpoint(tmp_path):
     }
     with pytest.raises(ValueError, match="another model, data or configuration"):
         run(tmp_path / "kept", still)
+    # a quarter of the first weights kept: the loop is the same one, and is not run again
+    some = CONFIG.model_copy(update={"keep_start": 0.25})
+    mixed = run(tmp_path / "moved", some, start=first).network.state_dict()
+    for key, value in mixed.items():
+        expected = 0.25 * weights[key] + 0.75 * moved[key]
+        torch.testing.assert_close(value, expected, atol=1e-3, rtol=1e-3)
+    with pytest.raises(ValueError, match="test has keep_start, and no start to keep"):
+        run(tmp_path / "none", some)
     wide = replace(event(), step_seconds=3600, spacing_km=9.0, name="hourly")
     channels = first.channels
     further = train(
