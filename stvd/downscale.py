@@ -83,6 +83,7 @@ def downscale(
         tiles=run.network.index.pieces,
         members=len(members),
         memory_gib=run.engine.memory_gib or 1.0,
+        device=run.engine.device,
     )
     chain = WindowChain(run.lattice, how, run.record, frames)
     for done, finished in enumerate(chain.run(run), start=1):

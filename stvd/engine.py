@@ -16,6 +16,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 KEPT = 0.25
 """Share of the memory that what μ says of tiles may take; what is more is computed at every call."""
+CPU_BATCH = 2**28
+"""Bytes of activations a call on a CPU, which gains nothing by more: they leave its caches
+(`benchmarks/batches.py`)."""
 
 
 class Engine(BaseModel):
@@ -107,8 +110,11 @@ def plan_batches(
     tiles: int,
     members: int,
     memory_gib: float,
+    device: str,
 ) -> BatchPlan:
     """The largest batch whose activations fit the budget beside what is held: members first, then tiles.
+
+    On a CPU it has no more than `CPU_BATCH`, unless a single sample has.
 
     Parameters
     ----------
@@ -121,6 +127,8 @@ def plan_batches(
     budget -= min(windows_held(calls) * tiles * condition_bytes(network, shape), KEPT * budget)
     budget -= members * tiles * field_bytes(network, shape, calls)
     call = sample_bytes(network, shape)
+    if device == "cpu":
+        budget = min(budget, CPU_BATCH)
     if budget < members * call:
         return BatchPlan(1, max(1, int(budget / call)))
     return BatchPlan(min(tiles, int(budget / (members * call))), members)

@@ -210,14 +210,20 @@ def test_progress_is_told(checkpoint):
 def test_plans_fit_the_budget():
     network = preset("small", 1).build()
 
-    def plan(gib):
-        return plan_batches(network, (64, 64), calls=8, tiles=6, members=4, memory_gib=gib)
+    def plan(gib, device="cuda", size=64):
+        shape = (size, size)
+        return plan_batches(
+            network, shape, calls=8, tiles=6, members=4, memory_gib=gib, device=device
+        )
 
     assert plan(1e-6) == BatchPlan(1, 1)
     plans = [plan(g) for g in (0.1, 0.2, 0.3, 1, 10)]
     sizes = [p.tiles * p.members for p in plans]
     assert sizes == sorted(sizes)
     assert plans[-1] == BatchPlan(6, 4)
+    # on a CPU a call has no more than 256 MiB of activations; a sample of 64 × 64 cells has 15
+    assert plan(10, "cpu") == BatchPlan(4, 4)
+    assert plan(10, "cpu", size=256) == BatchPlan(1, 1)
     assert BatchPlan(6, 4).smaller() == BatchPlan(3, 4)
     assert BatchPlan(1, 4).smaller() == BatchPlan(1, 2)
     assert BatchPlan(1, 1).smaller() is None
