@@ -19,7 +19,7 @@ from stvd.checkpoint import Checkpoint
 from stvd.engine import sample_bytes
 from stvd.model import STVD
 
-SIZES = ((64, 64), (96, 96), (176, 208), (384, 368))
+SIZES = ((64, 64), (96, 96), (176, 208), (256, 256))
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 KEPT = 0.25
 """Share of the memory that what μ says of tiles may take; what is more is computed at every call."""
-CPU_BATCH = 2**28
+CPU_BATCH = 2**27
 """Bytes of activations a call on a CPU, which gains nothing by more: they leave its caches
 (`benchmarks/batches.py`)."""
 
@@ -28,7 +28,8 @@ class Engine(BaseModel):
     ----------
     device : `auto` takes CUDA, then Apple's MPS, then the CPU
     precision : `auto` takes bfloat16 where the device computes in it
-    memory_gib : budget of a batch; None takes a quarter of the memory of the CPU, 0.6 of a GPU's
+    memory_gib : budget of a batch; None takes a quarter of the memory of the CPU, 0.6 of a GPU's. A call on a
+        CPU has no more than `CPU_BATCH` of it
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -221,8 +221,8 @@ def test_plans_fit_the_budget():
     sizes = [p.tiles * p.members for p in plans]
     assert sizes == sorted(sizes)
     assert plans[-1] == BatchPlan(6, 4)
-    # on a CPU a call has no more than 256 MiB of activations; a sample of 64 × 64 cells has 15
-    assert plan(10, "cpu") == BatchPlan(4, 4)
+    # on a CPU a call has no more than 128 MiB of activations; a sample of 64 × 64 cells has 15
+    assert plan(10, "cpu") == BatchPlan(2, 4)
     assert plan(10, "cpu", size=256) == BatchPlan(1, 1)
     assert BatchPlan(6, 4).smaller() == BatchPlan(3, 4)
     assert BatchPlan(1, 4).smaller() == BatchPlan(1, 2)
