@@ -260,7 +260,7 @@ class Crops:
     def _between(self, steps: Tensor, remake: Remake) -> Tensor:
         """The value of a remake, of those of each of `_each`.
 
-        What compression adds is taken to be the same whatever the blur: 0.02 of an exponent at most.
+        What compression adds is taken to be the same whatever the blur, which is right to 0.013 on RADOLAN.
         """
         calmer = torch.zeros(())
         if self.gamma < 1:
