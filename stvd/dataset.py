@@ -10,10 +10,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import xarray as xr
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from stvd.conditioning import ROUGHNESS, TEXTURE, Channels, Standard, Texture, upsample
+from stvd.remake import (
+    AS_IT_IS,
+    Remake,
+    block_mean,
+    blur_reach,
+    blurred,
+    compressed,
+    magnify,
+    whole,
+)
 from stvd.structure import scaling_exponent, squared_increments, texture, texture_step
 from stvd.transforms import MM_PER_HOUR, RainTransform, half_normal_knots
 
@@ -23,29 +32,9 @@ HALO = 2
 
 BLUR_STEP = 0.25
 """Between blurs so far apart, fine cells, exponents are interpolated."""
-BLUR_REACH = 3
-"""Where the Gaussian of a blur is cut off, standard deviations."""
-LINEAR, KEPT = 1 * MM_PER_HOUR, 3 * MM_PER_HOUR
-"""Rates well below which compressed rain is in proportion to what it was, and the rate that stays."""
 
 Crop = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 """Coarse with its halo (time, variable, y, x), statics (static, y, x) or None, truth (time, y, x)."""
-
-
-class Remake(NamedTuple):
-    """What is done to fine rain before its blocks are averaged anew.
-
-    zoom : magnification, by linear interpolation
-    blur : standard deviation of a Gaussian filter, fine cells
-    gamma : exponent of `compressed`, which comes first
-    """
-
-    zoom: float = 1.0
-    blur: float = 0.0
-    gamma: float = 1.0
-
-
-AS_IT_IS = Remake()
 
 
 class Batch(NamedTuple):
@@ -131,7 +120,7 @@ class Event:
             if remake == AS_IT_IS:
                 found = squared_increments(torch.from_numpy(self.coarse[:, 0]))
             else:
-                frames = (_block_mean(_whole(f, remake, factor), factor) for f in self.truth)
+                frames = (block_mean(whole(f, remake, factor), factor) for f in self.truth)
                 found = torch.stack([squared_increments(torch.from_numpy(f)) for f in frames])
             self._increments[remake, factor] = found
         return self._increments[remake, factor]
@@ -140,7 +129,7 @@ class Event:
         """Texture of the truth, remade; of some frames, if there are many."""
         if remake not in self._textures:
             step = texture_step(len(self.truth), self.truth[0].size)
-            frames = (torch.from_numpy(_whole(f, remake, 1)) for f in self.truth[::step])
+            frames = (torch.from_numpy(whole(f, remake, 1)) for f in self.truth[::step])
             self._textures[remake] = texture(frames)
         return self._textures[remake]
 
@@ -374,7 +363,7 @@ class Crops:
         x = (along + columns[:, None] * factor + np.arange(factor)).ravel()
         x %= event.truth.shape[-1]
         if down or along:
-            coarse = _block_mean(event.truth[frames, y[:, None], x], factor)[:, None]
+            coarse = block_mean(event.truth[frames, y[:, None], x], factor)[:, None]
         else:
             coarse = event.coarse[frames][:, :, rows][..., columns]
         edge = slice(HALO * factor, -HALO * factor)
@@ -392,7 +381,7 @@ class Crops:
     ) -> Crop | None:
         """A piece with its halo, remade, and averaged over blocks; None where it does not fit."""
         wide = self.size + 2 * HALO * self.factor
-        reach = _reach(remake.blur)
+        reach = blur_reach(remake.blur)
         side = int(np.ceil((wide - 1) / remake.zoom)) + 1 + 2 * reach
         ny, nx = event.truth.shape[-2:]
         if side > min(ny, nx):
@@ -404,7 +393,7 @@ class Crops:
         piece = blurred(piece, remake.blur)
         piece = piece[:, reach : side - reach, reach : side - reach]
         fine = magnify(piece, remake.zoom, (wide, wide))
-        blocks = _block_mean(fine, self.factor)
+        blocks = block_mean(fine, self.factor)
         edge = HALO * self.factor
         return blocks[:, None], None, fine[:, edge:-edge, edge:-edge]
 
@@ -431,63 +420,6 @@ def _start(
         return int(rng.integers(last + 1))
     first = min(max(0, inside - length + 1 + margin), last)
     return int(rng.integers(first, max(first, min(last, inside - margin)) + 1))
-
-
-def compressed(rate: np.ndarray, gamma: float) -> np.ndarray:
-    """Rain with calmer intense rates: r k(P) / k(r), where k(P) = (1 + P / l)^γ − 1.
-
-    As another relation of reflectivity and rate, Z = a P^b, would have it of the same radar: the exponent of the
-    rate is then the ratio of both b, which are 1.2 to 2 between convective rain and snow (Battan 1973).
-
-    Parameters
-    ----------
-    rate : ndarray, kg m-2 s-1
-    gamma : γ, exponent of rates well above l = `LINEAR`; r = `KEPT` stays
-    """
-    if gamma == 1:
-        return rate
-
-    def grown(of: np.ndarray | float) -> np.ndarray:
-        return np.expm1(gamma * np.log1p(of))
-
-    return (KEPT / grown(KEPT / LINEAR) * grown(rate / LINEAR)).astype(rate.dtype)
-
-
-def blurred(field: np.ndarray, std: float) -> np.ndarray:
-    """The last two axes smoothed by a Gaussian of so many cells; what misses a cell it needs is missing."""
-    if not std:
-        return field
-    for axis in (-2, -1):
-        field = gaussian_filter1d(field, std, axis, mode="nearest", radius=_reach(std))
-    return field
-
-
-def _reach(blur: float) -> int:
-    return int(np.ceil(BLUR_REACH * blur))
-
-
-def magnify(field: np.ndarray, zoom: float, shape: tuple[int, int]) -> np.ndarray:
-    """Linear interpolation of the last two axes to cells 1 / `zoom` as wide; the first stay in place."""
-    for axis, size in zip((-2, -1), shape, strict=True):
-        at = np.arange(size) / zoom
-        low = np.minimum(at.astype(int), field.shape[axis] - 2)
-        share = (at - low).astype(np.float32)
-        share = share[:, None] if axis == -2 else share
-        field = field.take(low, axis) * (1 - share) + field.take(low + 1, axis) * share
-    return field
-
-
-def _block_mean(fine: np.ndarray, factor: int) -> np.ndarray:
-    """Plain mean of blocks of the last two axes; a block with a missing cell is missing."""
-    ny, nx = (size // factor for size in fine.shape[-2:])
-    return fine.reshape(*fine.shape[:-2], ny, factor, nx, factor).mean((-3, -1))
-
-
-def _whole(frame: np.ndarray, remake: Remake, multiple: int) -> np.ndarray:
-    """A frame, remade, with sides of the wanted multiple."""
-    frame, zoom = blurred(compressed(frame, remake.gamma), remake.blur), remake.zoom
-    y, x = (int((size - 1) * zoom) // multiple * multiple for size in frame.shape)
-    return frame if zoom == 1 else magnify(frame, zoom, (y, x))
 
 
 def fit_channels(

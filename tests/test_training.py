@@ -14,8 +14,9 @@ import torch
 
 from stvd.checkpoint import CARD, WEIGHTS, Card, Checkpoint, CheckpointError
 from stvd.conditioning import Channels, Standard, Texture
-from stvd.dataset import HALO, Crops, Event, Remake, blurred, compressed, fit_channels, magnify
+from stvd.dataset import HALO, Crops, Event, fit_channels
 from stvd.model import preset
+from stvd.remake import Remake, blurred, compressed, magnify
 from stvd.structure import scaling_exponent, squared_increments
 from stvd.training import TrainingConfig, _batch, _levels, _Loop, train
 from stvd.transforms import RainTransform
