@@ -99,7 +99,7 @@ class Work:
         checkpoint : that is scored, or whose windows are looked at where `system` is a baseline
         digest : of what else decides the numbers, e.g. the weights of a baseline
         """
-        sampler = sampler or SamplerConfig()
+        sampler = sampler or SamplerConfig.of(checkpoint.card.sampler)
         ours = system == "stvd"
         made_by = {
             "event": held_out.reference,

@@ -58,7 +58,10 @@ def main() -> None:
     parser.add_argument("--region", help="y0:y1,x0:x1 of files, for a trial")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--members", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--solver", help="in place of that of each checkpoint")
+    parser.add_argument(
+        "--steps", type=int, help="network calls, in place of those of each checkpoint"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs/results"))
     parser.add_argument("--out", type=Path, help="Markdown file; printed by default")
@@ -69,7 +72,8 @@ def main() -> None:
     sections = []
     for reference in given.events or split(given.benchmark, given.part):
         event = HeldOut(reference, given.frames, given.region)
-        found = systems(work, event, models, given.unet, given.seeds, given.steps)
+        asked = {"solver": given.solver, "steps": given.steps}
+        found = systems(work, event, models, given.unet, given.seeds, asked)
         sections.append(section(event, found, list(models)))
     text = "\n\n".join(sections) + "\n"
     if given.out:
@@ -83,16 +87,14 @@ def systems(
     models: dict[str, str],
     unet: Path | None,
     seeds: list[int],
-    steps: int,
+    asked: dict[str, object],
 ) -> dict[str, Statistics]:
     """Sums of every system on an event, each the mean over its seeds."""
     found: dict[str, list[Statistics | None]] = {}
     loaded = {name: Checkpoint.load(folder) for name, folder in models.items()}
     for name, checkpoint in loaded.items():
-        found[name] = [
-            work.score(event, name, checkpoint, seed=k, sampler=SamplerConfig(steps=steps))
-            for k in seeds
-        ]
+        sampler = SamplerConfig.of(checkpoint.card.sampler, **asked)
+        found[name] = [work.score(event, name, checkpoint, seed=k, sampler=sampler) for k in seeds]
     first, folder = next(iter(loaded.values())), Path(next(iter(models.values())))
     for name in ("bicubic", "quantile_mapping"):
         digest = first.digest if name == "quantile_mapping" else None

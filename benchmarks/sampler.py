@@ -22,7 +22,7 @@ from stvd.evaluation import write
 from stvd.sampling import SamplerConfig
 
 CALLS = (2, 4, 6, 8, 10, 15, 20, 30)
-SOLVERS = ("ddim", "dpmpp2m")
+SOLVERS = ("ddim", "dpmpp2m", "dpmpp2m_sde")
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
     for solver, points in curves.items():
         for calls, scores in points.items():
             said = "  ".join(f"{name} {scores[name]['value']:.4g}" for name in SHOWN)
-            print(f"{solver:<8} {calls:>3} calls  {said}")
+            print(f"{solver:<11} {calls:>3} calls  {said}")
     print(out.with_suffix(".png"))
 
 

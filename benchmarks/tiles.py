@@ -152,12 +152,19 @@ def pairs_of(joins: Joins, size: int) -> Iterator[np.ndarray]:
 
 
 def noise_of_faces(
-    cells: np.ndarray, seed: int, member: int, tile: int, frame: int, shape: tuple[int, int]
+    cells: np.ndarray,
+    seed: int,
+    member: int,
+    tile: int,
+    frame: int,
+    shape: tuple[int, int],
+    draw: int,
 ) -> np.ndarray:
     """Noise that some cells of a cube have, in place of `frame_noise` of a plane of them."""
     face = (shape[0], shape[0])
     faces = [
-        frame_noise(seed, member, t, frame, face) for t in range(1 + cells.max() // shape[0] ** 2)
+        frame_noise(seed, member, t, frame, face, draw)
+        for t in range(1 + cells.max() // shape[0] ** 2)
     ]
     return np.stack(faces).ravel()[cells]
 

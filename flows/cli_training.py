@@ -82,8 +82,8 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="File to write the scores to.")] = None,
     members: Members = 10,
     seed: Seed = 0,
-    steps: Steps = 8,
-    solver: Solver = "dpmpp2m",
+    steps: Steps = None,
+    solver: Solver = None,
     conserve: Conserve = True,
     windows: Windows = None,
     systems: Annotated[
@@ -127,8 +127,7 @@ def evaluate(
             json,
             members=members,
             seed=seed,
-            sampler={"steps": steps, "solver": solver, "conserve": conserve}
-            | ({} if windows is None else {"windows": windows}),
+            sampler={"steps": steps, "solver": solver, "conserve": conserve, "windows": windows},
             systems=[s.strip() for s in systems.split(",") if s.strip()],
             frames=frames,
             region=region,

@@ -18,8 +18,8 @@ def downscale(
     checkpoint: str | None = None,
     members: Members = 4,
     seed: Seed = 0,
-    steps: Steps = 8,
-    solver: Solver = "dpmpp2m",
+    steps: Steps | None = None,
+    solver: Solver | None = None,
     conserve: bool = True,
     windows: Windows | None = None,
     cell_frames: CellFrames | None = None,
@@ -35,8 +35,8 @@ def downscale(
             the one that suits the source best.
         members: Size of the ensemble.
         seed: Of the noise. Another seed is another ensemble, so another product.
-        steps: Network calls a sample.
-        solver: How a sample is drawn, dpmpp2m or ddim.
+        steps: Network calls a sample. Left empty, as the model says.
+        solver: How a sample is drawn, dpmpp2m_sde, dpmpp2m or ddim. Left empty, as the model says.
         conserve: Keep the mean of each coarse cell as it is in the source.
         windows: overlapping joins windows without a seam, independent samples each for itself. Left
             empty, as the product has them, overlapping in a new one.

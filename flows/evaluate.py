@@ -21,8 +21,8 @@ def evaluate(
     frames: str | None = None,
     members: Annotated[int, Field(ge=2, le=1000)] = 10,
     seed: Seed = 0,
-    steps: Steps = 8,
-    solver: Solver = "dpmpp2m",
+    steps: Steps | None = None,
+    solver: Solver | None = None,
     conserve: bool = True,
     dry_run: bool = False,
 ) -> Verdict | None:
@@ -38,18 +38,20 @@ def evaluate(
         frames: Frames of each record to score, e.g. 0:40. Left empty, all.
         members: Size of both ensembles.
         seed: Of the noise of both.
-        steps: Network calls a sample.
-        solver: How a sample is drawn, dpmpp2m or ddim.
+        steps: Network calls a sample. Left empty, as the model says.
+        solver: How a sample is drawn, dpmpp2m_sde, dpmpp2m or ddim. Left empty, as the model says.
         conserve: Keep the mean of each coarse cell as it is in the source.
         dry_run: Score and say, and leave the alias where it is.
     """
     settings = Settings()
+    asked = {"solver": solver, "steps": steps, "conserve": conserve}
+    asked = {key: value for key, value in asked.items() if value is not None}
     how = Scoring(
         sources=tuple(find_source(name, settings) for name in data),
         frames=frames,
         members=members,
         seed=seed,
-        sampler=SamplerConfig(solver=solver, steps=steps, conserve=conserve),
+        sampler=None if asked == {"conserve": True} else SamplerConfig.model_validate(asked),
         device=settings.device,
     )
     who = contenders(model)

@@ -53,7 +53,7 @@ def run(
         f"{len(event.frames)} frames of {event.truth.sizes['y']} × {event.truth.sizes['x']} cells, "
         f"{share:.0%} of them with data, texture {event.texture:.2f}"
     )
-    how, curve = SamplerConfig(**sampler), {}
+    how, curve = SamplerConfig.of(model.card.sampler, **sampler), {}
     with reporting_each() as progress:
         shared: dict[str, Any] = {"members": members, "seed": seed, "progress": progress}
         shared["engine"] = Engine(device=device or settings.device)

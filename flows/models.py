@@ -57,8 +57,8 @@ def evaluate(
     frames: Annotated[str | None, typer.Option(help="Frames to score, e.g. 0:40.")] = None,
     members: Members = 10,
     seed: Seed = 0,
-    steps: Steps = 8,
-    solver: Solver = "dpmpp2m",
+    steps: Steps = None,
+    solver: Solver = None,
     conserve: Conserve = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Score, and leave the alias where it is.")

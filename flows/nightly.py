@@ -40,8 +40,8 @@ def nightly(
     recheck: Annotated[int, Field(ge=0)] = 3,
     fan_out: bool = False,
     seed: Seed = 0,
-    steps: Steps = 8,
-    solver: Solver = "dpmpp2m",
+    steps: Steps | None = None,
+    solver: Solver | None = None,
     conserve: bool = True,
     windows: Windows | None = None,
     cell_frames: CellFrames | None = None,
@@ -67,8 +67,8 @@ def nightly(
             a backfill.
         fan_out: Give the partitions to workers. Left off, they run here, one after another.
         seed: Of the noise. Another seed is another ensemble, so another product.
-        steps: Network calls a sample.
-        solver: How a sample is drawn, dpmpp2m or ddim.
+        steps: Network calls a sample. Left empty, as the model says.
+        solver: How a sample is drawn, dpmpp2m_sde, dpmpp2m or ddim. Left empty, as the model says.
         conserve: Keep the mean of each coarse cell as it is in the source.
         windows: overlapping joins windows without a seam, independent samples each for itself. Left
             empty, as the product has them, overlapping in a new one.

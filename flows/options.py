@@ -22,8 +22,13 @@ CheckpointName = Annotated[
 ]
 Members = Annotated[int, typer.Option(min=1, help="Size of the ensemble.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the noise: another seed, another ensemble.")]
-Steps = Annotated[int, typer.Option(min=1, help="Network calls a sample.")]
-Solver = Annotated[Literal["dpmpp2m", "ddim"], typer.Option(help="How a sample is drawn.")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="Network calls a sample. [default: as the model says]")
+]
+Solver = Annotated[
+    Literal["dpmpp2m_sde", "dpmpp2m", "ddim"] | None,
+    typer.Option(help="How a sample is drawn. [default: as the model says]"),
+]
 Conserve = Annotated[bool, typer.Option(help="Keep the mean of every coarse cell.")]
 Windows = Annotated[
     Literal["overlapping", "independent"] | None,

@@ -9,8 +9,10 @@ from pydantic import Field
 
 from flows.settings import Settings
 from stvd.allowlist import check_path
+from stvd.checkpoint import Card
 from stvd.production import Production, checkpoint_for
 from stvd.quality import QualityPolicy
+from stvd.sampling import SamplerConfig
 from stvd.source import Source
 
 Amount = Annotated[float, Field(gt=0)]
@@ -19,7 +21,7 @@ Members = Annotated[int, Field(ge=1, le=1000)]
 Steps = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0)]
 CellFrames = Annotated[int, Field(ge=1)]
-Solver = Literal["dpmpp2m", "ddim"]
+Solver = Literal["dpmpp2m_sde", "dpmpp2m", "ddim"]
 Windows = Literal["overlapping", "independent"]
 Date = Annotated[
     str,
@@ -38,8 +40,8 @@ def production(
     checkpoint: str | None,
     members: int,
     seed: int = 0,
-    steps: int = 8,
-    solver: Solver = "dpmpp2m",
+    steps: int | None = None,
+    solver: Solver | None = None,
     conserve: bool = True,
     windows: Windows | None = None,
     cell_frames: int | None = None,
@@ -50,6 +52,7 @@ def production(
     settings = settings or Settings()
     record = find_source(source, settings)
     folder, model_version = find_checkpoint(checkpoint, record, settings)
+    sampler = SamplerConfig.of(Card.read(folder).sampler, solver=solver, steps=steps)
     return Production(
         product=settings.product_uri(product or record.name),
         source=record,
@@ -57,8 +60,8 @@ def production(
         model_version=model_version,
         members=members,
         seed=seed,
-        solver=solver,
-        steps=steps,
+        solver=sampler.solver,
+        steps=sampler.steps,
         conserve=conserve,
         windows=windows,
         cell_frames=cell_frames,

@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 
 from stvd.conditioning import Channels
 from stvd.model import STVD, ModelConfig
+from stvd.sampling import SolverChoice
 
 WEIGHTS, CARD = "model.safetensors", "checkpoint.json"
 FORMAT = 1
@@ -127,8 +128,14 @@ class AnyCard(BaseModel):
         channels: Channels,
         grid: GridContract,
         training: dict[str, Any],
+        **rest: Any,
     ) -> None:
-        """Write both files of a checkpoint, the weights as float16 in safetensors."""
+        """Write both files of a checkpoint, the weights as float16 in safetensors.
+
+        Parameters
+        ----------
+        rest : what the card of this kind of network holds beside these
+        """
         folder = Path(folder)
         data = save({k: v.half().contiguous() for k, v in network.state_dict().items()})
         sha = hashlib.sha256(data).hexdigest()
@@ -140,6 +147,7 @@ class AnyCard(BaseModel):
             training=training,
             weights_sha256=sha,
             digest=_digest(sha, model, channels),
+            **rest,
         )
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / WEIGHTS, data)
@@ -147,9 +155,15 @@ class AnyCard(BaseModel):
 
 
 class Card(AnyCard):
-    """What `checkpoint.json` of an STVD holds."""
+    """What `checkpoint.json` of an STVD holds.
+
+    Parameters
+    ----------
+    sampler : that it is sampled with where none is asked for
+    """
 
     model: ModelConfig
+    sampler: SolverChoice = SolverChoice()
 
 
 @dataclass(frozen=True)
@@ -198,6 +212,7 @@ class Checkpoint:
         grid: GridContract,
         training: dict[str, Any],
         folder: str | Path,
+        sampler: SolverChoice | None = None,
     ) -> Checkpoint:
         """Write a checkpoint and load it back, so that what is used is what ships."""
         Card.publish(
@@ -208,6 +223,7 @@ class Checkpoint:
             channels=channels,
             grid=grid,
             training=training,
+            sampler=sampler or SolverChoice(),
         )
         return cls.load(folder)
 

@@ -71,7 +71,7 @@ def downscale(
     CheckpointError
         If the source does not fit what the checkpoint was trained for.
     """
-    how = sampler or SamplerConfig()
+    how = sampler or SamplerConfig.of(checkpoint.card.sampler)
     run = WindowSampler(
         checkpoint, coarse, grid, members, seed, how, (engine or Engine()).resolve()
     )

@@ -148,7 +148,8 @@ def evaluate(
     seed : of the noise of every system
     systems : of `SYSTEMS` and the names of `baselines` and `rivals`, in the order of the result
     baselines : further systems by name
-    rivals : further checkpoints by name, sampled as this one is
+    sampler : of this checkpoint and its rivals; None samples each as it says itself
+    rivals : further checkpoints by name
     folder : of the checkpoint, where the table of the quantile mapping lies beside the weights;
         without one that system is left out
     replicates : of the bootstrap of the intervals
@@ -158,7 +159,7 @@ def evaluate(
     ValueError
         If the record lacks what the checkpoint needs, or a system is not known.
     """
-    sampler = sampler or SamplerConfig()
+    how = sampler or SamplerConfig.of(checkpoint.card.sampler)
     known, absent = _baselines(folder)
     known |= baselines or {}
     sampling = {"stvd": checkpoint} | dict(rivals or {})
@@ -175,10 +176,11 @@ def evaluate(
             require(sampling[name], event)
             allowed, said = _widened(sampling[name], event)
             notes += [*said, *_held_texture(sampling[name], event)]
-            runs[name] = sampled(allowed, event, members, seed, sampler, engine)
+            own = sampler or SamplerConfig.of(allowed.card.sampler)
+            runs[name] = sampled(allowed, event, members, seed, own, engine)
         elif name in known:
             runs[name] = _of_baseline(known[name], event, members, seed)
-    config = score_config(checkpoint, event, sampler)
+    config = score_config(checkpoint, event, how)
     coarse, area = event.scored_coarse(), event.grid["areacella"]
     statistics: dict[str, Statistics] = {}
     for name, pr in runs.items():
@@ -198,7 +200,7 @@ def evaluate(
         checkpoint,
         members,
         seed,
-        sampler,
+        how,
         runs,
         statistics,
         {k: score(v, replicates=replicates) for k, v in statistics.items()},

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Changes when the same inputs would give other numbers, or are stored in another way."""
 
 NEVER_PARTS = frozenset({"batch", "batch_size", "device", "host", "path", "threads", "workers"})

@@ -25,6 +25,7 @@ def model_card(
         "what for": description,
         "inputs": ", ".join(inputs),
         "frames sampled jointly": card.model.window,
+        "sampled with": f"{card.sampler.solver}, {card.sampler.steps} calls",
         "fine cells a coarse cell": grid.factor,
         "serves steps of": _span(grid.step_seconds, "s"),
         "serves spacings of": _span(grid.spacing_km, "km"),

@@ -23,6 +23,7 @@ from stvd.product import (
 )
 from stvd.product.spec import differences
 from stvd.quality import QualityPolicy
+from stvd.sampling import Solver
 from stvd.source import Source
 
 MONTH_SECONDS = 30 * 86_400
@@ -59,7 +60,7 @@ class Production(BaseModel):
     model_version: str | None = None
     members: int = Field(4, ge=1, le=1000)
     seed: int = Field(0, ge=0)
-    solver: Literal["dpmpp2m", "ddim"] = "dpmpp2m"
+    solver: Solver = "dpmpp2m"
     steps: int = Field(8, ge=1, le=1000)
     conserve: bool = True
     windows: WindowRule | None = None

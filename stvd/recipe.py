@@ -18,6 +18,7 @@ from stvd.checkpoint import Checkpoint, CheckpointError, write_atomically
 from stvd.conditioning import Channels
 from stvd.dataset import Event, fit_channels
 from stvd.model import ModelConfig, preset
+from stvd.sampling import SolverChoice
 from stvd.training import Progress, TrainingConfig, train
 from stvd.transforms import RainTransform
 
@@ -52,6 +53,7 @@ class Recipe(BaseModel):
     start : checkpoint to go on from (fine-tuning), of the same architecture and inputs, whose scales are kept:
         its folder; or the recipe of one, in YAML its file beside this one, which is trained first, into
         `start` below the folder of this one
+    sampler : that the checkpoint is sampled with where none is asked for
     training : of the loop
     """
 
@@ -74,6 +76,7 @@ class Recipe(BaseModel):
     norm: Literal["group", "channel"] | None = None
     noise_correlation: float = Field(0.0, ge=0, lt=1)
     start: Recipe | str | None = None
+    sampler: SolverChoice = SolverChoice()
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
@@ -266,6 +269,7 @@ def train_on(
             recipe.training,
             out,
             start=start,
+            sampler=recipe.sampler,
             device=device,
             on_log=on_log,
         )

@@ -23,6 +23,7 @@ from stvd.engine import Precision, precision_on
 from stvd.model import ModelConfig
 from stvd.model.layers import set_recompute
 from stvd.noise import correlated
+from stvd.sampling import SolverChoice
 
 STATE = "state.safetensors"
 
@@ -145,6 +146,7 @@ def train(
     out: str | Path,
     *,
     start: Checkpoint | None = None,
+    sampler: SolverChoice | None = None,
     device: str = "cpu",
     on_log: Callable[[Progress], None] | None = None,
     log_every: int = 50,
@@ -154,6 +156,7 @@ def train(
     Parameters
     ----------
     start : checkpoint of the same architecture whose weights are the first; None draws them
+    sampler : that the checkpoint is to be sampled with where none is asked for
 
     Raises
     ------
@@ -200,7 +203,7 @@ def train(
         known = start.card.training
         record["events"] = list(dict.fromkeys([*known["events"], *record["events"]]))
         record["start"] = {"name": start.name, "digest": start.digest, "training": known}
-    return Checkpoint.create(name, network, channels, grid, record, out)
+    return Checkpoint.create(name, network, channels, grid, record, out, sampler)
 
 
 class Trainable(Protocol):

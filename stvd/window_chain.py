@@ -30,8 +30,8 @@ class Network(Protocol):
     def condition(self, window: range) -> TiledConditioning:
         """What the denoiser needs of a window."""
 
-    def noise(self, frame: int) -> Tensor:
-        """Noise of a frame, shape (member, 1, rows, columns)."""
+    def noise(self, frame: int, draw: int) -> Tensor:
+        """Noise of a frame, shape (member, 1, rows, columns): the first, or that of a call."""
 
     def clean(self, noisy: Tensor, log_snr: Tensor, condition: TiledConditioning) -> Tensor:
         """The clean residual that is expected, shape (member, time, 1, rows, columns) as `noisy`."""
@@ -117,8 +117,9 @@ class _State:
         clean = self.network.clean(noisy, chain.sampler.levels()[call], condition)
         for frame, found in self._merged(window, call, clean):
             if call + 1 < chain.sampler.steps:
-                before = self.clean.get(frame)
-                self.noisy[frame] = chain.sampler.advance(call, self.noisy[frame], found, before)
+                noisy, before = self.noisy[frame], self.clean.get(frame)
+                fresh = self.network.noise(frame, call + 1) if chain.sampler.stochastic else None
+                self.noisy[frame] = chain.sampler.advance(call, noisy, found, before, fresh)
             self.clean[frame] = found
         if call + 1 == chain.sampler.steps or window not in chain.of_call[call + 1]:
             del self.conditions[window]
@@ -143,7 +144,7 @@ class _State:
             self.following += 1
         for frame in self.chain.lattice.window(window):
             if frame not in self.noisy:
-                self.noisy[frame] = self.network.noise(frame)
+                self.noisy[frame] = self.network.noise(frame, 0)
 
     def _condition(self, window: int) -> None:
         condition = self.network.condition(self.chain.lattice.window(window))

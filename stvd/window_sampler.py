@@ -62,9 +62,11 @@ class WindowSampler:
         pieces = self.domain.pieces(sampler, network.multiple).to(engine.device)
         kept = KEPT * 2**30 * (engine.memory_gib or 1.0) / windows_held(sampler.steps)
         self.network = TiledSTVD(network, pieces, keep_bytes=kept)
-        self.record_noise = RecordNoise(
-            seed, members, self.domain.tiles, self.domain.shape, network.noise_correlation
-        )
+        faces, correlation = (self.domain.tiles, self.domain.shape), network.noise_correlation
+        self.draws = [
+            RecordNoise(seed, members, *faces, correlation, draw)
+            for draw in range(sampler.steps if sampler.stochastic else 1)
+        ]
 
     def require(self, frames: Sequence[int]) -> None:
         """Raise `ValueError` unless the record has every one of some frames."""
@@ -98,9 +100,9 @@ class WindowSampler:
                     raise
                 self.go_on_with(BatchPlan(self.plan.tiles // 2, self.plan.members))
 
-    def noise(self, frame: int) -> Tensor:
+    def noise(self, frame: int, draw: int) -> Tensor:
         """Noise of a frame, shape (member, 1, tile·y, x)."""
-        return self.record_noise.frame(frame).to(self.engine.device)
+        return self.draws[draw].frame(frame).to(self.engine.device)
 
     def clean(self, noisy: Tensor, log_snr: Tensor, condition: TiledConditioning) -> Tensor:
         """The clean residual that the denoiser expects, shape (member, time, 1, tile·y, x)."""

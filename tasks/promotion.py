@@ -52,7 +52,7 @@ class Contenders(BaseModel):
 
 
 class Scoring(BaseModel):
-    """How contenders are scored, the same for both."""
+    """How contenders are scored, the same for both; `sampler` None samples each as it says itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,7 +60,7 @@ class Scoring(BaseModel):
     frames: str | None
     members: int
     seed: int
-    sampler: SamplerConfig
+    sampler: SamplerConfig | None
     device: str
 
 

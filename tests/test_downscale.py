@@ -1,5 +1,7 @@
 """Ensemble inference: the same numbers however the record is cut and the batches are planned."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from stvd.engine import BatchPlan, Engine, plan_batches
 from stvd.lattice import TimeAxis, WindowLattice
 from stvd.model import preset
 from stvd.noise import RecordNoise
-from stvd.sampling import SamplerConfig
+from stvd.sampling import SamplerConfig, SolverChoice
 from stvd.transforms import RainTransform
 from stvd.window_sampler import WindowSampler
 
@@ -92,12 +94,51 @@ def test_shape_range_and_conservation(checkpoint):
     assert pr.std(axis=0).mean() > 0  # members differ
 
 
-def test_a_piece_equals_the_same_piece_of_the_whole_bit_for_bit(checkpoint):
-    data = source(range(14), cells=(2, 2))
-    whole = sample(checkpoint, range(14), data=data)
+@pytest.mark.parametrize("solver", ["dpmpp2m", "dpmpp2m_sde"])
+def test_a_piece_equals_the_same_piece_of_the_whole_bit_for_bit(checkpoint, solver):
+    data, sampler = source(range(14), cells=(2, 2)), SAMPLER.model_copy(update={"solver": solver})
+    whole = sample(checkpoint, range(14), data=data, sampler=sampler)
     for piece in (range(8), range(5, 6), range(6, 8), range(4, 5), range(11, 14)):
-        part = sample(checkpoint, piece, data=data)
+        part = sample(checkpoint, piece, data=data, sampler=sampler)
         assert np.array_equal(part, whole[:, piece.start : piece.stop])
+
+
+def test_noise_of_the_calls_is_of_the_seed_and_member_and_changes_the_sample(checkpoint):
+    def at(eta, **options):
+        sampler = SamplerConfig(solver="dpmpp2m_sde", eta=eta, steps=3)
+        return sample(checkpoint, range(3), sampler=sampler, engine=SMALL, **options)
+
+    pr = at(0.4)
+    assert np.array_equal(pr[1:2], at(0.4, members=range(1, 2)))
+    assert not np.array_equal(pr, at(0.0))
+    assert not np.array_equal(pr, at(0.4, seed=8))
+    assert np.array_equal(at(0.0), sample(checkpoint, range(3), engine=SMALL))  # dpmpp2m
+
+
+def test_a_checkpoint_says_how_it_is_sampled(checkpoint, tmp_path):
+    choice = SolverChoice(solver="dpmpp2m_sde", steps=2)
+    card = checkpoint.card
+    said = Checkpoint.create(
+        "said", checkpoint.network, card.channels, card.grid, {}, tmp_path, choice
+    )
+    assert said.card.sampler == choice
+    assert said.digest == checkpoint.digest  # it is the same network
+    ours = sample(said, range(3), sampler=None)
+    assert np.array_equal(ours, sample(said, range(3), sampler=SamplerConfig.of(choice)))
+    # and one that says nothing, as those of before did not, is sampled as they were
+    text = json.loads((tmp_path / "checkpoint.json").read_text())
+    del text["sampler"]
+    (tmp_path / "checkpoint.json").write_text(json.dumps(text))
+    plain = sample(Checkpoint.load(tmp_path), range(3), sampler=None)
+    assert np.array_equal(plain, sample(said, range(3), sampler=SamplerConfig()))
+    assert not np.array_equal(plain, ours)
+
+
+def test_what_is_asked_for_goes_before_what_a_checkpoint_says():
+    choice = SolverChoice(solver="dpmpp2m_sde", steps=10)
+    assert SamplerConfig.of(choice, solver=None, steps=4, conserve=False) == SamplerConfig(
+        solver="dpmpp2m_sde", steps=4, conserve=False
+    )
 
 
 def test_what_decides_a_piece_is_what_it_reads(checkpoint):

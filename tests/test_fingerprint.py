@@ -27,7 +27,7 @@ class Sampler(BaseModel):
 
 
 def test_a_fingerprint_is_the_sha256_of_sorted_json() -> None:
-    text = '{"input":"abc","sampler":{"conserve":true,"steps":10},"schema":2,"seed":7}'
+    text = '{"input":"abc","sampler":{"conserve":true,"steps":10},"schema":3,"seed":7}'
     expected = hashlib.sha256(text.encode()).hexdigest()
     assert fingerprint(seed=7, sampler=Sampler(), input="abc") == expected
 

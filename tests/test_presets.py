@@ -11,6 +11,7 @@ from stvd.dataset import Event
 from stvd.model import ModelConfig, preset
 from stvd.model.layers import set_recompute
 from stvd.recipe import Recipe, train_on
+from stvd.sampling import SolverChoice
 from stvd.training import TrainingConfig
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -112,6 +113,7 @@ def test_what_is_trained_already_is_not_prepared_again(objective, tmp_path, monk
 def test_its_recipe_describes_a_shipped_checkpoint(name):
     card = json.loads((CHECKPOINTS / name / "checkpoint.json").read_text())
     recipe = Recipe.read(CHECKPOINTS.parent / "recipes" / f"{name}.yaml")
+    assert SolverChoice.model_validate(card.get("sampler", {})) == recipe.sampler
     stages = [(card["training"], recipe)]
     while isinstance(recipe.start, Recipe):
         recipe = recipe.start

@@ -16,13 +16,16 @@ def exact(variance):
     return denoiser
 
 
-def variance_kept(solver, steps, variance):
-    noise = torch.ones(1, dtype=torch.float64)  # the sampler is linear: unit noise gives the gain
-    sample = SamplerConfig(solver=solver, steps=steps).sample(exact(variance), noise)
-    return float(sample**2 / variance)
+def variance_kept(solver, steps, variance, **options):
+    sampler = SamplerConfig(solver=solver, steps=steps, **options)
+    units = torch.eye(
+        1 + steps, dtype=torch.float64
+    )  # the sampler is linear: unit noise gives the gains
+    gains = sampler.sample(exact(variance), units[0], lambda call: units[1 + call])
+    return float((gains**2).sum() / variance)
 
 
-@pytest.mark.parametrize("solver", ["ddim", "dpmpp2m"])
+@pytest.mark.parametrize("solver", ["ddim", "dpmpp2m", "dpmpp2m_sde"])
 @pytest.mark.parametrize("variance", [0.1, 1.0, 3.0])
 def test_many_steps_keep_the_variance(solver, variance):
     assert variance_kept(solver, 800, variance) == pytest.approx(1, abs=0.01)
@@ -31,8 +34,32 @@ def test_many_steps_keep_the_variance(solver, variance):
 @pytest.mark.parametrize("variance", [0.03, 0.1, 0.3, 1.0, 3.0])
 def test_ten_calls_of_the_second_order_solver_keep_what_thirty_of_ddim_lose(variance):
     assert 0.95 < variance_kept("dpmpp2m", 10, variance) < 1.07
+    assert 0.92 < variance_kept("dpmpp2m_sde", 10, variance) < 1.09
     assert 0.62 < variance_kept("ddim", 10, variance) < 0.68
     assert 0.84 < variance_kept("ddim", 30, variance) < 0.88
+
+
+def test_a_stochastic_solver_forgets_the_first_noise():
+    """All of the sample is of the first noise with η = 0, hardly any with η = 1."""
+    units = torch.eye(41, dtype=torch.float64)
+    shares = []
+    for eta in (0.0, 0.4, 1.0):
+        sampler = SamplerConfig(solver="dpmpp2m_sde", eta=eta, steps=40)
+        gains = sampler.sample(exact(1.0), units[0], lambda call: units[1 + call])
+        shares.append(float(gains[0] ** 2 / (gains**2).sum()))
+    assert shares[0] == 1
+    assert 0.01 < shares[1] < 0.2
+    assert shares[2] < 0.001
+
+
+def test_without_stochastics_the_solver_is_the_other_one():
+    kept = [variance_kept(name, 10, 0.3, eta=0.0) for name in ("dpmpp2m", "dpmpp2m_sde")]
+    assert kept[0] == kept[1]
+
+
+def test_a_stochastic_solver_without_noise_says_so():
+    with pytest.raises(ValueError, match="dpmpp2m_sde needs noise for every call"):
+        SamplerConfig(solver="dpmpp2m_sde").sample(exact(1.0), torch.ones(1))
 
 
 def test_one_step_is_the_mean():
@@ -49,16 +76,17 @@ def test_calls_of_the_network_are_the_steps():
         calls.append(float(log_snr))
         return torch.zeros_like(noisy)
 
-    SamplerConfig(steps=7).sample(denoiser, torch.zeros(2))
+    SamplerConfig(solver="dpmpp2m", steps=7).sample(denoiser, torch.zeros(2))
     assert len(calls) == 7
     assert calls == sorted(calls)
 
 
-def test_correlated_noise_draws_the_same_gaussian():
+@pytest.mark.parametrize("solver", ["dpmpp2m", "dpmpp2m_sde"])
+def test_correlated_noise_draws_the_same_gaussian(solver):
     """Three frames of covariance S with noise of covariance C: the sampler ends with S all the same.
 
     With x = α r + σ n the exact denoiser is D = α S (α² S + σ² C)⁻¹ x, linear, so the sampler is a matrix
-    A and the samples have the covariance A C Aᵀ.
+    A_d for the noise of each draw, and the samples have the covariance Σ_d A_d C A_dᵀ.
     """
     steps = torch.arange(3.0)
     apart = (steps[:, None] - steps[None, :]).abs()
@@ -70,6 +98,10 @@ def test_correlated_noise_draws_the_same_gaussian():
         clean = torch.einsum("ij,bjcyx->bicyx", gain, noisy)
         return (alpha * noisy - clean) / sigma
 
-    unit = torch.eye(3)[:, :, None, None, None]
-    matrix = SamplerConfig(steps=20).sample(denoiser, unit)[:, :, 0, 0, 0].T
-    torch.testing.assert_close(matrix @ noise @ matrix.T, wanted, rtol=0.05, atol=0)
+    draws = 21
+    units = torch.eye(draws * 3).reshape(draws * 3, draws, 3, 1, 1, 1).transpose(0, 1)
+    sampler = SamplerConfig(solver=solver, steps=draws - 1)
+    samples = sampler.sample(denoiser, units[0], lambda call: units[1 + call])
+    matrices = samples[:, :, 0, 0, 0].reshape(draws, 3, 3)  # (draw, frame of noise, frame)
+    found = torch.einsum("dni,nm,dmj->ij", matrices, noise, matrices)
+    torch.testing.assert_close(found, wanted, rtol=0.05, atol=0)

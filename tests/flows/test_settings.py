@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,3 +80,29 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STVD_ALERT_URL", "")
     assert Settings().fresh_hours == {}
     assert Settings().alert_url is None
+
+
+def test_a_product_is_sampled_as_its_model_says_unless_asked_otherwise(tmp_path: Path) -> None:
+    from flows.parameters import production
+    from stvd.checkpoint import Checkpoint
+    from stvd.sampling import SolverChoice
+
+    of = Checkpoint.load(ROOT / "checkpoints" / "gcm")
+    folder, choice = tmp_path / "model", SolverChoice(solver="ddim", steps=7)
+    Checkpoint.create("model", of.network, of.channels, of.card.grid, {}, folder, choice)
+    settings = Settings(catalog=str(ROOT / "catalogs" / "demo.yaml"))
+
+    def made(**asked: Any) -> tuple[str, int]:
+        how = production(
+            source="gcm_demo",
+            product="rain",
+            checkpoint=str(folder),
+            members=2,
+            settings=settings,
+            **asked,
+        )
+        return how.solver, how.steps
+
+    assert made() == ("ddim", 7)
+    assert made(steps=3) == ("ddim", 3)
+    assert made(solver="dpmpp2m_sde") == ("dpmpp2m_sde", 7)
