@@ -227,6 +227,14 @@ class Checkpoint:
         )
         return cls.load(folder)
 
+    def ending_in_a_line(self, rate: float, folder: str | Path) -> Checkpoint:
+        """Write the same network with a transform that is a straight line from `rate` on, kg m-2 s-1."""
+        rain = self.channels.rain.model_copy(update={"linear_from": rate})
+        channels, card = self.channels.model_copy(update={"rain": rain}), self.card
+        return Checkpoint.create(
+            self.name, self.network, channels, card.grid, card.training, folder, card.sampler
+        )
+
 
 def load_weights(network: torch.nn.Module, folder: Path, sha256: str) -> None:
     """Load the weights in `folder` strictly, in float32, and make the network ready for inference.

@@ -95,7 +95,7 @@ class Channels(BaseModel):
         """These, for a training that goes on with records that `fitted` was fitted to.
 
         Every scale stays, so that the network finds its inputs as they were; the range of textures
-        becomes that of both, and where the transform turns into a line (`linear_from`) is as fitted.
+        becomes that of both, and the transform does not end in a line (`linear_from`).
 
         Raises
         ------
@@ -107,7 +107,7 @@ class Channels(BaseModel):
                 f"the checkpoint to go on from has {self._described}; the recipe has "
                 f"{fitted._described}: make them equal, or train from the beginning"
             )
-        rain = self.rain.model_copy(update={"linear_from": fitted.rain.linear_from})
+        rain = self.rain.model_copy(update={"linear_from": None})
         if not (self.texture and fitted.texture):
             return self.model_copy(update={"rain": rain})
         low = min(self.texture.low, fitted.texture.low)

@@ -43,7 +43,8 @@ class Recipe(BaseModel):
     mask : tell the model where coarse rain is missing (`stvd.conditioning.Channels`)
     roughness : tell the model how rough coarse rain is (`stvd.structure`)
     texture : tell the model how rough fine rain is to be (`stvd.conditioning.Channels`)
-    transform : of rain; its scale and knots are fitted
+    transform : of rain; its scale and knots are fitted. `linear_from` is of the checkpoint alone: it is chosen on
+        held-out rain when the training is done, which is without it
     objective : `stvd`, or `unet` for the deterministic UNet of equal size that it is compared with
     preset : size of the model; an ablation refuses other inputs or another window than its own
     window : frames sampled jointly
@@ -98,6 +99,10 @@ class Recipe(BaseModel):
             if self.norm or self.temporal_levels:
                 raise ValueError(
                     "a deterministic UNet has no norm or temporal_levels: leave them out"
+                )
+            if self.transform.linear_from is not None:
+                raise ValueError(
+                    "a deterministic UNet has no far tail to mend: leave linear_from out"
                 )
             RegressionConfig.equal_to(self.preset, inputs, self.window)
             require_deterministic(self.training)
@@ -178,7 +183,7 @@ def fit(recipe: Recipe, events: list[Event], factor: int) -> Channels:
         recipe.predictors,
         recipe.statics,
         seed=recipe.training.seed,
-        rain=recipe.transform,
+        rain=recipe.transform.model_copy(update={"linear_from": None}),
         mask=recipe.mask,
     )
 
@@ -273,6 +278,8 @@ def train_on(
             device=device,
             on_log=on_log,
         )
+        if recipe.transform.linear_from is not None:
+            trained = trained.ending_in_a_line(recipe.transform.linear_from, out)
     write_atomically((Path(out) / MADE_OF).absolute(), f"{made_of}  {trained.digest}\n".encode())
     return trained
 

@@ -83,6 +83,42 @@ def test_a_recipe_may_start_from_another(tmp_path):
             Recipe.model_validate(after | {"start": start, "objective": second})
 
 
+def test_a_recipe_says_how_its_checkpoint_is_sampled_and_where_its_tail_is_a_line(tmp_path):
+    torch.set_num_threads(1)
+    truth = np.random.default_rng(0).gamma(0.3, 1e-3, (6, 32, 32)).astype(np.float32)
+    coarse = truth.reshape(6, 1, 4, 8, 4, 8).mean((3, 5))
+    one = Event("one", coarse, truth, None, 3600, 2.0, periodic_x=False)
+    content = {
+        "name": "x",
+        "sources": ["one"],
+        "preset": "tiny",
+        "window": 3,
+        "transform": {"kind": "power"},
+        "training": {"steps": 2, "warmup": 1, "batch": 1, "crop": 16, "precision": "float32"},
+    }
+    plain = train_on(Recipe.model_validate(content), [one], tmp_path)
+    transform = content["transform"] | {"linear_from": 2e-3}
+    said = {"transform": transform, "sampler": {"solver": "dpmpp2m_sde", "steps": 10}}
+    trained = Recipe.model_validate(content | said)
+    told: list[object] = []
+    ended = train_on(trained, [one], tmp_path, on_log=told.append)
+    assert not told  # the state is done: no step is made again
+    assert (plain.card.sampler, ended.card.sampler) == (
+        SolverChoice(),
+        SolverChoice(solver="dpmpp2m_sde", steps=10),
+    )
+    # the training is the same, the transform another beyond the rate
+    assert ended.card.weights_sha256 == plain.card.weights_sha256
+    assert ended.digest != plain.digest
+    rates = torch.tensor([1e-3, 2e-3, 1e-2])
+    y = plain.channels.rain.forward(rates)
+    found = ended.channels.rain.inverse(y)
+    torch.testing.assert_close(found[:2], rates[:2])
+    assert 2e-3 < found[2] < 9e-3
+    with pytest.raises(ValueError, match="no far tail to mend"):
+        Recipe.model_validate(content | {"transform": transform, "objective": "unet"})
+
+
 @pytest.mark.parametrize("objective", ["stvd", "unet"])
 def test_what_is_trained_already_is_not_prepared_again(objective, tmp_path, monkeypatch):
     torch.set_num_threads(1)
@@ -114,6 +150,7 @@ def test_its_recipe_describes_a_shipped_checkpoint(name):
     card = json.loads((CHECKPOINTS / name / "checkpoint.json").read_text())
     recipe = Recipe.read(CHECKPOINTS.parent / "recipes" / f"{name}.yaml")
     assert SolverChoice.model_validate(card.get("sampler", {})) == recipe.sampler
+    assert card["channels"]["rain"].get("linear_from") == recipe.transform.linear_from
     stages = [(card["training"], recipe)]
     while isinstance(recipe.start, Recipe):
         recipe = recipe.start
