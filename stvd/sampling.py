@@ -42,6 +42,8 @@ class SamplerConfig(SolverChoice):
     ----------
     solver, steps : as in `SolverChoice`
     eta : how stochastic `dpmpp2m_sde` is: 0 is `dpmpp2m`, 1 the reverse SDE
+    inflation : factor of the noise that `dpmpp2m_sde` adds, to give back spread that a trained network loses (S_noise of
+        Karras et al. 2022)
     log_snr : first and last noise level; the grid between is uniform in log SNR
     conserve : scale each block of fine cells so that its mean is the coarse input
     windows : `overlapping` windows share frames and are sampled side by side, without a seam;
@@ -53,6 +55,7 @@ class SamplerConfig(SolverChoice):
     """
 
     eta: float = Field(0.4, ge=0, le=1)
+    inflation: float = Field(1.02, ge=1, le=1.1)
     log_snr: tuple[float, float] = (LOG_SNR_MIN, LOG_SNR_MAX)
     conserve: bool = True
     windows: WindowRule = "overlapping"
@@ -98,7 +101,7 @@ class SamplerConfig(SolverChoice):
         """The noisy field of the next call. The clean field of the last call is the sample.
 
         DDIM is x' = σ'/σ x + (α' − α σ'/σ) x̂. SDE-DPM-Solver++(2M), Lu et al. 2022, with
-        h = (λ' − λ) / 2 is x' = e^(−ηh) σ'/σ x + α' (1 − e^(−(1+η)h)) D + σ' √(1 − e^(−2ηh)) z, where D
+        h = (λ' − λ) / 2 is x' = e^(−ηh) σ'/σ x + α' (1 − e^(−(1+η)h)) D + κ σ' √(1 − e^(−2ηh)) z with κ the inflation, where D
         extrapolates x̂ of this call and the one before to the middle of the step; the first and the last step
         are of first order. η = 0 is DPM-Solver++(2M), their algorithm 2, and η = 1 the reverse SDE.
 
@@ -132,4 +135,5 @@ class SamplerConfig(SolverChoice):
             return moved
         if fresh is None:
             raise ValueError(f"{self.solver} needs noise for every call")
-        return moved + (sigma_then * torch.sqrt(-torch.expm1(-2 * eta * h))).to(state) * fresh
+        added = self.inflation * sigma_then * torch.sqrt(-torch.expm1(-2 * eta * h))
+        return moved + added.to(state) * fresh

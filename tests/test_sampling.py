@@ -17,6 +17,7 @@ def exact(variance):
 
 
 def variance_kept(solver, steps, variance, **options):
+    options = {"inflation": 1.0} | options
     sampler = SamplerConfig(solver=solver, steps=steps, **options)
     units = torch.eye(
         1 + steps, dtype=torch.float64
@@ -50,6 +51,12 @@ def test_a_stochastic_solver_forgets_the_first_noise():
     assert shares[0] == 1
     assert 0.01 < shares[1] < 0.2
     assert shares[2] < 0.001
+
+
+def test_inflated_noise_gives_more_variance():
+    kept = [variance_kept("dpmpp2m_sde", 20, 1.0, inflation=k) for k in (1.0, 1.02, 1.04)]
+    assert kept[0] < kept[1] < kept[2]
+    assert kept[1] / kept[0] == pytest.approx(1.04, abs=0.01)
 
 
 def test_without_stochastics_the_solver_is_the_other_one():
@@ -100,7 +107,7 @@ def test_correlated_noise_draws_the_same_gaussian(solver):
 
     draws = 21
     units = torch.eye(draws * 3).reshape(draws * 3, draws, 3, 1, 1, 1).transpose(0, 1)
-    sampler = SamplerConfig(solver=solver, steps=draws - 1)
+    sampler = SamplerConfig(solver=solver, steps=draws - 1, inflation=1.0)
     samples = sampler.sample(denoiser, units[0], lambda call: units[1 + call])
     matrices = samples[:, :, 0, 0, 0].reshape(draws, 3, 3)  # (draw, frame of noise, frame)
     found = torch.einsum("dni,nm,dmj->ij", matrices, noise, matrices)

@@ -87,7 +87,9 @@ def seam(found, rule="overlapping"):
     return change[: lattice.cycle][edge].mean() / change[: lattice.cycle][~edge].mean()
 
 
-@pytest.mark.parametrize("how", [{}, {"solver": "dpmpp2m_sde", "steps": 10}], ids=str)
+@pytest.mark.parametrize(
+    "how", [{}, {"solver": "dpmpp2m_sde", "steps": 10, "inflation": 1.0}], ids=str
+)
 @pytest.mark.parametrize("rho", [0.3, 0.5, 0.6])
 def test_a_record_has_no_seam_and_the_correlation_of_the_truth(rho, how):
     found = covariance(rho, noise=0.5, **how)
