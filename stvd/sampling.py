@@ -42,8 +42,8 @@ class SamplerConfig(SolverChoice):
     ----------
     solver, steps : as in `SolverChoice`
     eta : how stochastic `dpmpp2m_sde` is: 0 is `dpmpp2m`, 1 the reverse SDE
-    inflation : factor of the noise that `dpmpp2m_sde` adds, to give back spread that a trained network loses (S_noise of
-        Karras et al. 2022)
+    inflation : factor of the noise that `dpmpp2m_sde` adds, to give back spread that a trained network
+        loses (S_noise of Karras et al. 2022)
     log_snr : first and last noise level; the grid between is uniform in log SNR
     conserve : scale each block of fine cells so that its mean is the coarse input
     windows : `overlapping` windows share frames and are sampled side by side, without a seam;
@@ -101,9 +101,9 @@ class SamplerConfig(SolverChoice):
         """The noisy field of the next call. The clean field of the last call is the sample.
 
         DDIM is x' = σ'/σ x + (α' − α σ'/σ) x̂. SDE-DPM-Solver++(2M), Lu et al. 2022, with
-        h = (λ' − λ) / 2 is x' = e^(−ηh) σ'/σ x + α' (1 − e^(−(1+η)h)) D + κ σ' √(1 − e^(−2ηh)) z with κ the inflation, where D
-        extrapolates x̂ of this call and the one before to the middle of the step; the first and the last step
-        are of first order. η = 0 is DPM-Solver++(2M), their algorithm 2, and η = 1 the reverse SDE.
+        h = (λ' − λ) / 2 is x' = e^(−ηh) σ'/σ x + α' (1 − e^(−(1+η)h)) D + κ σ' √(1 − e^(−2ηh)) z with κ the
+        inflation, where D extrapolates x̂ of this call and the one before to the middle of the step; the
+        first and the last step are of first order. η = 0 is DPM-Solver++(2M), their algorithm 2, and η = 1 the reverse SDE.
 
         Parameters
         ----------
