@@ -103,7 +103,8 @@ class SamplerConfig(SolverChoice):
         DDIM is x' = σ'/σ x + (α' − α σ'/σ) x̂. SDE-DPM-Solver++(2M), Lu et al. 2022, with
         h = (λ' − λ) / 2 is x' = e^(−ηh) σ'/σ x + α' (1 − e^(−(1+η)h)) D + κ σ' √(1 − e^(−2ηh)) z with κ the
         inflation, where D extrapolates x̂ of this call and the one before to the middle of the step; the
-        first and the last step are of first order. η = 0 is DPM-Solver++(2M), their algorithm 2, and η = 1 the reverse SDE.
+        first and the last step are of first order. η = 0 is DPM-Solver++(2M), their algorithm 2, and η = 1
+        the reverse SDE.
 
         Parameters
         ----------
