@@ -19,9 +19,8 @@ def exact(variance):
 def variance_kept(solver, steps, variance, **options):
     options = {"inflation": 1.0} | options
     sampler = SamplerConfig(solver=solver, steps=steps, **options)
-    units = torch.eye(
-        1 + steps, dtype=torch.float64
-    )  # the sampler is linear: unit noise gives the gains
+    # the sampler is linear: noise of one unit a draw gives the gains
+    units = torch.eye(1 + steps, dtype=torch.float64)
     gains = sampler.sample(exact(variance), units[0], lambda call: units[1 + call])
     return float((gains**2).sum() / variance)
 
