@@ -12,7 +12,7 @@ from stvd.allowlist import check_path
 from stvd.checkpoint import Card
 from stvd.production import Production, checkpoint_for
 from stvd.quality import QualityPolicy
-from stvd.sampling import SamplerConfig
+from stvd.sampling import SamplerConfig, Solver
 from stvd.source import Source
 
 Amount = Annotated[float, Field(gt=0)]
@@ -21,7 +21,6 @@ Members = Annotated[int, Field(ge=1, le=1000)]
 Steps = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0)]
 CellFrames = Annotated[int, Field(ge=1)]
-Solver = Literal["dpmpp2m_sde", "dpmpp2m", "ddim"]
 Windows = Literal["overlapping", "independent"]
 Date = Annotated[
     str,

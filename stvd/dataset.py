@@ -19,7 +19,6 @@ from stvd.remake import (
     block_mean,
     blur_reach,
     blurred,
-    compressed,
     magnify,
     whole,
 )
@@ -177,9 +176,6 @@ class Crops:
         quarter each, are then smoothed by it (uniform from 0), and their blocks averaged anew: radar composites
         that were smoothed in the making. Unlike `zoom` it leaves coarse rain as rough as it is. Needs
         precipitation to be the only input
-    gamma : smallest exponent of `compressed`. Half of the crops, whatever else is done to them, are then
-        compressed by an exponent (uniform up to 1) and their blocks averaged anew: gentle rain in the shapes of
-        intense rain. Needs precipitation to be the only input
     roughness : give the scaling exponent (`stvd.structure`) of the whole field, remade alike, over the
         frames of a crop; between magnifications of 1, 2^(1/4), 2^(2/4) …, and blurs of 0, 1/4, 2/4 …
         cells, it is interpolated
@@ -198,7 +194,6 @@ class Crops:
     flips: bool = False
     zoom: float = 1.0
     blur: float = 0.0
-    gamma: float = 1.0
     roughness: bool = False
     texture: bool = False
 
@@ -206,10 +201,10 @@ class Crops:
         unpredicted = all(e.coarse.shape[1] == 1 for e in self.events)
         if self.offsets and not unpredicted:
             raise ValueError("offsets average rain alone anew: train without predictors")
-        remade = self.zoom > 1 or self.blur > 0 or self.gamma < 1
+        remade = self.zoom > 1 or self.blur > 0
         if remade and not (unpredicted and all(e.statics is None for e in self.events)):
             raise ValueError(
-                "zoom, blur and gamma remake rain alone: train without predictors and statics"
+                "zoom and blur remake rain alone: train without predictors and statics"
             )
 
     @property
@@ -243,25 +238,17 @@ class Crops:
     def _each(self) -> list[Remake]:
         """All remakes between which exponents are interpolated."""
         zooms, blurs = self._remakes
-        most = [Remake(gamma=self.gamma)] if self.gamma < 1 else []
-        return zooms + blurs[1:] + most
+        return zooms + blurs[1:]
 
     def _between(self, steps: Tensor, remake: Remake) -> Tensor:
-        """The value of a remake, of those of each of `_each`.
-
-        What compression adds is taken to be the same whatever the blur, which is right to 0.013 on RADOLAN.
-        """
-        calmer = torch.zeros(())
-        if self.gamma < 1:
-            calmer = (steps[-1] - steps[0]) * (1 - remake.gamma) / (1 - self.gamma)
-            steps = steps[:-1]
+        """The value of a remake, of those of each of `_each`."""
         zooms = len(self._remakes[0])
         if remake.blur:
             steps, at = torch.cat([steps[:1], steps[zooms:]]), remake.blur / BLUR_STEP
         else:
             steps, at = steps[:zooms], 4 * float(np.log2(remake.zoom))
         low = min(int(at), len(steps) - 2)
-        return calmer + (steps[0] if low < 0 else torch.lerp(steps[low], steps[low + 1], at - low))
+        return steps[0] if low < 0 else torch.lerp(steps[low], steps[low + 1], at - low)
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of `step`, the same whenever it is asked for. Missing values are NaN."""
@@ -308,8 +295,6 @@ class Crops:
             frames, remake = slice(t, t + self.window), AS_IT_IS
             if (self.zoom > 1 or self.blur) and rng.random() < 0.5:
                 remake = self._drawn(rng)
-            if self.gamma < 1 and rng.random() < 0.5:
-                remake = remake._replace(gamma=1 - (1 - self.gamma) * float(rng.random()))
             crop: Crop | None
             if remake == AS_IT_IS:
                 crop = self._cut(rng, event, frames, cell)
@@ -389,8 +374,7 @@ class Crops:
         row, column = (self.factor * k + self.factor // 2 for k in cell) if cell else (None, None)
         margin = int(np.ceil(HALO * self.factor / remake.zoom)) + reach
         j, i = (_start(rng, n, side, k, margin) for n, k in ((ny, row), (nx, column)))
-        piece = compressed(event.truth[frames, j : j + side, i : i + side], remake.gamma)
-        piece = blurred(piece, remake.blur)
+        piece = blurred(event.truth[frames, j : j + side, i : i + side], remake.blur)
         piece = piece[:, reach : side - reach, reach : side - reach]
         fine = magnify(piece, remake.zoom, (wide, wide))
         blocks = block_mean(fine, self.factor)

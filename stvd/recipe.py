@@ -86,10 +86,6 @@ class Recipe(BaseModel):
             raise ValueError(f"{', '.join(sorted(both))} cannot be trained on and held out")
         if self.texture and not self.roughness:
             raise ValueError("texture needs roughness: true")
-        if self.training.keep_start and self.start is None:
-            raise ValueError(
-                "keep_start keeps weights of the start, and there is none: leave it out"
-            )
         flags = self.mask + self.roughness + self.texture
         inputs = 1 + len(self.predictors) + flags + len(self.statics)
         self.model(inputs)

@@ -1,4 +1,4 @@
-"""What rain is remade into for training: magnified, smoothed or compressed, as other networks have it."""
+"""What rain is remade into for training: magnified or smoothed, as other networks have it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from stvd.transforms import MM_PER_HOUR
-
 BLUR_REACH = 3
 """Where the Gaussian of a blur is cut off, standard deviations."""
-LINEAR, KEPT = 1 * MM_PER_HOUR, 3 * MM_PER_HOUR
-"""Rates well below which compressed rain is in proportion to what it was, and the rate that stays."""
 
 
 class Remake(NamedTuple):
@@ -20,35 +16,13 @@ class Remake(NamedTuple):
 
     zoom : magnification, by linear interpolation
     blur : standard deviation of a Gaussian filter, fine cells
-    gamma : exponent of `compressed`, which comes first
     """
 
     zoom: float = 1.0
     blur: float = 0.0
-    gamma: float = 1.0
 
 
 AS_IT_IS = Remake()
-
-
-def compressed(rate: np.ndarray, gamma: float) -> np.ndarray:
-    """Rain with calmer intense rates: r k(P) / k(r), where k(P) = (1 + P / l)^γ − 1.
-
-    As another relation of reflectivity and rate, Z = a P^b, would have it of the same radar: the exponent of the
-    rate is then the ratio of both b, which are 1.2 to 2 between convective rain and snow (Battan 1973).
-
-    Parameters
-    ----------
-    rate : ndarray, kg m-2 s-1
-    gamma : γ, exponent of rates well above l = `LINEAR`; r = `KEPT` stays
-    """
-    if gamma == 1:
-        return rate
-
-    def grown(of: np.ndarray | float) -> np.ndarray:
-        return np.expm1(gamma * np.log1p(of))
-
-    return (KEPT / grown(KEPT / LINEAR) * grown(rate / LINEAR)).astype(rate.dtype)
 
 
 def blurred(field: np.ndarray, std: float) -> np.ndarray:
@@ -84,6 +58,6 @@ def block_mean(fine: np.ndarray, factor: int) -> np.ndarray:
 
 def whole(frame: np.ndarray, remake: Remake, multiple: int) -> np.ndarray:
     """A whole frame, remade; what is magnified has sides that are a multiple of `multiple`."""
-    frame, zoom = blurred(compressed(frame, remake.gamma), remake.blur), remake.zoom
+    frame, zoom = blurred(frame, remake.blur), remake.zoom
     y, x = (int((size - 1) * zoom) // multiple * multiple for size in frame.shape)
     return frame if zoom == 1 else magnify(frame, zoom, (y, x))

@@ -48,7 +48,6 @@ class TrainingConfig(BaseModel):
     flips : mirror and transpose crops (only without winds among the predictors)
     zoom : largest magnification of crops (`stvd.dataset.Crops`); 1 for none
     blur : largest standard deviation that crops are smoothed with, fine cells (`stvd.dataset.Crops`)
-    gamma : smallest exponent that crops are compressed with (`stvd.dataset.Crops`); 1 for none
     valid_share : least share of cells with data in a crop; the loss is taken over these
     rainiest_of : each crop is the one with the most coarse rain of so many
     intense_share : share of crops that are placed around intense coarse rain instead (`stvd.dataset.Crops`)
@@ -59,8 +58,6 @@ class TrainingConfig(BaseModel):
         taken over the others, so that frames learn from one another
     mean_warmup : steps at the beginning that train μ alone, on ‖y − μ(x)‖²
     mean_weight : weight of ‖y − μ(x)‖² beside the diffusion loss afterwards; 0 as published
-    keep_start : share of the weights that the training went on from in those that are published (Wortsman et
-        al. 2022, WiSE-FT): what was learnt is then partly taken back. Only for a training with a `start`
     save_every : steps between saves of the resumable state
     """
 
@@ -80,7 +77,6 @@ class TrainingConfig(BaseModel):
     flips: bool = False
     zoom: float = Field(1.0, ge=1, le=4)
     blur: float = Field(0.0, ge=0, le=4)
-    gamma: float = Field(1.0, gt=0, le=1)
     valid_share: float = Field(1.0, gt=0, le=1)
     rainiest_of: int = Field(1, ge=1)
     intense_share: float = Field(0.0, ge=0, le=1)
@@ -89,7 +85,6 @@ class TrainingConfig(BaseModel):
     reveal: float = Field(0.0, ge=0, le=1)
     mean_warmup: int = Field(0, ge=0)
     mean_weight: float = Field(0.0, ge=0)
-    keep_start: float = Field(0.0, ge=0, lt=1)
     save_every: int = Field(200, ge=1)
 
     @model_validator(mode="after")
@@ -116,7 +111,6 @@ class TrainingConfig(BaseModel):
             flips=self.flips,
             zoom=self.zoom,
             blur=self.blur,
-            gamma=self.gamma,
             valid_share=self.valid_share,
             rainiest_of=self.rainiest_of,
             intense_share=self.intense_share,
@@ -161,11 +155,9 @@ def train(
     Raises
     ------
     ValueError
-        If `out` holds the state of another training, `start` has another architecture or is missing where
-        part of it is to be kept, or the crop does not fit model and factor.
+        If `out` holds the state of another training, `start` has another architecture, or the crop does not
+        fit model and factor.
     """
-    if config.keep_start and start is None:
-        raise ValueError(f"{name} has keep_start, and no start to keep: leave it out")
     torch.manual_seed(config.seed)
     network = model.build().to(device)
     if start is not None:
@@ -187,11 +179,6 @@ def train(
         on_log=on_log,
         log_every=log_every,
     )
-    if start is not None and config.keep_start:
-        before = start.network.state_dict()
-        with torch.no_grad():
-            for key, parameter in network.named_parameters():
-                parameter.lerp_(before[key].to(parameter), config.keep_start)
     parts = {
         "mean": count_parameters(network.mean),
         "denoiser": count_parameters(network.denoiser),
@@ -482,7 +469,7 @@ def _identity(
             [e.name, list(e.coarse.shape), hashlib.sha256(e.coarse.tobytes()).hexdigest()]
             for e in events
         ],
-        config.model_dump(mode="json", exclude={"save_every", "recompute", "keep_start"}),
+        config.model_dump(mode="json", exclude={"save_every", "recompute"}),
         start,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

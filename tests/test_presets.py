@@ -75,8 +75,6 @@ def test_a_recipe_may_start_from_another(tmp_path):
         train_on(read, [], tmp_path / "out")
     with pytest.raises(ValueError, match="a cannot be trained on and held out"):
         Recipe.model_validate(after | {"start": recipe, "validation": ["a"]})
-    with pytest.raises(ValueError, match="keep_start keeps weights of the start"):
-        Recipe.model_validate(recipe | {"training": {"keep_start": 0.5}})
     for first, second in (("unet", "stvd"), ("stvd", "unet")):
         start = recipe | {"objective": first}
         with pytest.raises(ValueError, match="no deterministic UNet goes on"):

@@ -16,7 +16,7 @@ from stvd.checkpoint import CARD, WEIGHTS, Card, Checkpoint, CheckpointError
 from stvd.conditioning import Channels, Standard, Texture
 from stvd.dataset import HALO, Crops, Event, fit_channels
 from stvd.model import preset
-from stvd.remake import Remake, blurred, compressed, magnify
+from stvd.remake import Remake, blurred, magnify
 from stvd.structure import scaling_exponent, squared_increments
 from stvd.training import TrainingConfig, _batch, _levels, _Loop, train
 from stvd.transforms import RainTransform
@@ -107,7 +107,7 @@ def test_blurred_crops_are_those_of_the_blurred_record():
     told = both.batch(1, 5, 64).texture
     assert told is not None
     assert float((told == both.textures[0, 0]).float().mean()) == pytest.approx(0.5, abs=0.2)
-    with pytest.raises(ValueError, match="zoom, blur and gamma remake rain alone"):
+    with pytest.raises(ValueError, match="zoom and blur remake rain alone"):
         Crops([event()], 3, 16, 8, blur=1.0)
 
 
@@ -125,42 +125,6 @@ def test_a_blur_of_a_crop_is_that_of_the_field_around_it():
     missing = np.ones((8, 8), np.float32)
     missing[4, 4] = np.nan
     assert np.isnan(blurred(missing, 0.5)).sum() == 25  # two cells each way
-
-
-def test_compressed_rain_keeps_three_millimetres_an_hour_and_dry_cells():
-    rates = np.array([0, 0.01, 3, 8, 63, np.nan], np.float32) / 3600
-    # γ = 1/2 with l = 1 mm/h: k = √(1 + P) − 1 is 0, 0.005, 1, 2, 7; times 3 mm/h
-    expected = np.array([0, 0.01496, 3, 6, 21, np.nan]) / 3600
-    np.testing.assert_allclose(compressed(rates, 0.5), expected, rtol=1e-3)
-    assert compressed(rates, 0.5).dtype == np.float32
-    assert compressed(rates, 1.0) is rates
-
-
-def test_half_of_the_crops_are_those_of_compressed_records():
-    record = alone(event(cells=10))
-    record.truth[:] = np.random.default_rng(3).gamma(0.5, 1e-3, record.truth.shape)
-    record = replace(record, coarse=record.truth.reshape(-1, 1, 10, 8, 10, 8).mean((-3, -1)))
-    shape = {"window": 3, "size": 16, "factor": 8, "texture": True, "roughness": True}
-    found = Crops([record], **shape, gamma=0.5).batch(1, 5, 64)
-    inner = found.coarse[:, :, 0, HALO:-HALO, HALO:-HALO]
-    torch.testing.assert_close(found.truth.view(64, 3, 2, 8, 2, 8).mean((3, 5)), inner)
-    known = torch.from_numpy(record.truth)
-    as_it_is = torch.tensor([bool((known == crop.max()).any()) for crop in found.truth])
-    assert float(as_it_is.float().mean()) == pytest.approx(0.5, abs=0.2)
-    peaks = found.truth.amax((1, 2, 3, 4))
-    assert float(peaks[~as_it_is].mean()) < 0.8 * float(peaks[as_it_is].mean())
-    # what compression adds to a texture grows evenly, and is that of the record without blur
-    crops = Crops([record], **shape, gamma=0.5, blur=1.5)
-
-    def told(gamma, blur=0.0):
-        return float(crops._between(crops.textures[0], Remake(gamma=gamma, blur=blur)))
-
-    whole = torch.from_numpy(compressed(record.truth, 0.5))
-    expected = float(scaling_exponent(squared_increments(whole, 2).mean(0)))
-    assert told(0.5) == pytest.approx(expected)
-    assert told(0.5) != told(1)
-    assert told(0.75) == pytest.approx((told(0.5) + told(1)) / 2)
-    assert told(0.5, 0.6) - told(1, 0.6) == pytest.approx(told(0.5) - told(1), abs=1e-6)
 
 
 def test_linear_magnification():
@@ -472,14 +436,6 @@ def test_a_training_goes_on_from_a_checkpoint(tmp_path):
     }
     with pytest.raises(ValueError, match="another model, data or configuration"):
         run(tmp_path / "kept", still)
-    # a quarter of the first weights kept: the loop is the same one, and is not run again
-    some = CONFIG.model_copy(update={"keep_start": 0.25})
-    mixed = run(tmp_path / "moved", some, start=first).network.state_dict()
-    for key, value in mixed.items():
-        expected = 0.25 * weights[key] + 0.75 * moved[key]
-        torch.testing.assert_close(value, expected, atol=1e-3, rtol=1e-3)
-    with pytest.raises(ValueError, match="test has keep_start, and no start to keep"):
-        run(tmp_path / "none", some)
     wide = replace(event(), step_seconds=3600, spacing_km=9.0, name="hourly")
     channels = first.channels
     further = train(
