@@ -206,10 +206,12 @@ def test_the_recipe_has_the_data_of_stvd_and_this_share_of_its_steps(
 ) -> None:
     stvd, unet = (Recipe.read(ROOT / "recipes" / f"{n}.yaml") for n in (name, f"unet_{name}"))
     own = {"name", "description", "objective", "temporal_levels", "noise_correlation"}
-    own |= {"training", "validation", "texture", "norm", "start"}
+    own |= {"training", "validation", "texture", "norm", "start", "sampler"}
     assert unet.objective == "unet"
-    assert unet.model_dump(exclude=own) == stvd.model_dump(exclude=own)
-    settings = {"batch", "crop", "flips", "zoom", "valid_share", "precision"}
+    in_training = {"transform": stvd.transform.model_copy(update={"linear_from": None})}
+    alike = stvd.model_copy(update=in_training)
+    assert unet.model_dump(exclude=own) == alike.model_dump(exclude=own)
+    settings = {"batch", "crop", "flips", "zoom", "blur", "valid_share", "precision"}
     assert unet.training.model_dump(include=settings) == stvd.training.model_dump(include=settings)
     stages = [stvd]
     while isinstance(stages[-1].start, Recipe):
