@@ -21,13 +21,13 @@ from held_out import CATALOG, HeldOut, Work, averaged, cell, markdown, ratios, t
 from pydantic import BaseModel, ConfigDict, Field
 
 from stvd.checkpoint import Checkpoint, write_atomically
-from stvd.dataset import Event
 from stvd.engine import Engine
 from stvd.evaluation import write
+from stvd.event import Event
+from stvd.optimisation import Progress
 from stvd.recipe import Recipe, load_event, train_on
 from stvd.sampling import SamplerConfig
 from stvd.statistics import Statistics
-from stvd.training import Progress
 
 SHOWN = {"crps_fair": 1e-5, "mse_mean": 1e-8, "pe": 1e-3, "p99_999_ratio": 1.0, "emd": 1e-6, "sae": 1.0, "lsd": 1.0,
          "spread_skill": 1.0, "lag1_error": 1.0, "seam_ratio_relative": 1.0}  # fmt: skip

@@ -26,9 +26,9 @@ from stvd.baselines.quantile_mapping import FILE as MAPPING
 from stvd.baselines.quantile_mapping import QuantileMapping
 from stvd.baselines.rainfarm import RainFARM
 from stvd.checkpoint import Checkpoint, CheckpointError, write_atomically
-from stvd.dataset import spacing_km
 from stvd.downscale import downscale
 from stvd.engine import Engine
+from stvd.event import spacing_km
 from stvd.event_file import EventFile
 from stvd.halo import cut_edges
 from stvd.lattice import WindowLattice

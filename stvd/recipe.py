@@ -14,12 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stvd.baselines.quantile_mapping import fit_quantile_mapping
 from stvd.baselines.unet import RegressionConfig, UNetBaseline, require_deterministic, train_unet
 from stvd.catalog import describe, open_source
+from stvd.channel_scales import fit_channels
 from stvd.checkpoint import Checkpoint, CheckpointError, write_atomically
 from stvd.conditioning import Channels
-from stvd.dataset import Event, fit_channels
+from stvd.event import Event
 from stvd.model import ModelConfig, preset
+from stvd.optimisation import Progress
 from stvd.sampling import SolverChoice
-from stvd.training import Progress, TrainingConfig, train
+from stvd.training import train
+from stvd.training_config import TrainingConfig
 from stvd.transforms import RainTransform
 
 START = "start"

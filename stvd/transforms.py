@@ -62,7 +62,7 @@ class RainTransform(BaseModel):
 
     @model_validator(mode="after")
     def _knots_increase(self) -> RainTransform:
-        if not self.knots:  # to be fitted (`stvd.dataset.fit_channels`)
+        if not self.knots:  # to be fitted (`stvd.channel_scales.fit_channels`)
             return self
         if len(self.knots) < 2 or self.knots[0] != (0.0, 0.0):
             raise ValueError("a quantile transform needs two knots or more, the first at (0, 0)")

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from stvd.checkpoint import Checkpoint
 from stvd.conservation import conserve
-from stvd.dataset import spacing_km
 from stvd.domain import Domain, on_faces, stacked
 from stvd.engine import KEPT, BatchPlan, Engine, windows_held
+from stvd.event import spacing_km
 from stvd.lattice import TimeAxis, WindowLattice
 from stvd.model.diffusion import clean_from_velocity
 from stvd.noise import RecordNoise

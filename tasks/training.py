@@ -17,10 +17,10 @@ from stvd.evaluation import evaluate
 from stvd.event_file import read_source
 from stvd.fingerprint import fingerprint
 from stvd.model_card import model_card
+from stvd.optimisation import Progress
 from stvd.recipe import Recipe, train_recipe
 from stvd.source import Source
 from stvd.split import split
-from stvd.training import Progress
 from tasks.progress import reporting
 from tasks.registration import register
 from tasks.registry import README

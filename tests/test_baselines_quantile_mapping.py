@@ -13,7 +13,7 @@ from rain_samples import rain, record
 from stvd.baselines import Downscaler
 from stvd.baselines.interpolation import interpolate, refine
 from stvd.baselines.quantile_mapping import FILE, QuantileMapping, fit_quantile_mapping
-from stvd.dataset import Event
+from stvd.event import Event
 
 TABLE = QuantileMapping(
     factor=8, events=("a",), interpolated=(0.0, 1e-5, 3e-5), observed=(0.0, 0.0, 6e-5)

@@ -20,12 +20,13 @@ from stvd.baselines.unet import (
     UNetBaseline,
     train_unet,
 )
+from stvd.channel_scales import fit_channels
 from stvd.checkpoint import CARD, Checkpoint, CheckpointError, GridContract, count_parameters
 from stvd.conditioning import Channels
-from stvd.dataset import Event, fit_channels
+from stvd.event import Event
 from stvd.model import preset
 from stvd.recipe import Recipe
-from stvd.training import TrainingConfig
+from stvd.training_config import TrainingConfig
 from stvd.transforms import MM_PER_HOUR, RainTransform
 
 ROOT = Path(__file__).parents[1]

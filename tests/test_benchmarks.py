@@ -113,8 +113,9 @@ def test_a_variant_is_the_recipe_with_its_changes():
     base, other = study.recipe_of("base", 3), study.recipe_of("no_mean_loss", 3)
     assert base.training.seed == 3
     assert base.preset == "tiny"
+    assert base.start is None
     assert other.training == base.training.model_copy(update={"mean_weight": 0.0})
-    assert [study.sampler_of(name).steps for name in study.variants] == [8] * len(study.variants)
+    assert [study.sampler_of(name).steps for name in study.variants] == [10] * len(study.variants)
 
 
 def test_variants_that_differ_in_sampling_share_a_model():

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from stvd.checkpoint import count_parameters
-from stvd.dataset import Event
+from stvd.event import Event
 from stvd.model import ModelConfig, preset
 from stvd.model.layers import set_recompute
 from stvd.recipe import Recipe, train_on
 from stvd.sampling import SolverChoice
-from stvd.training import TrainingConfig
+from stvd.training_config import TrainingConfig
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 

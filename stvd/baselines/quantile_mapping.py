@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stvd.baselines.fields import fine_cells
 from stvd.baselines.interpolation import interpolate, refine
 from stvd.checkpoint import write_atomically
-from stvd.dataset import Event
+from stvd.event import Event
 from stvd.intensity import BINS, LOWEST, intensity_histogram, quantiles
 
 FILE = "quantile_mapping.json"

@@ -24,10 +24,12 @@ from stvd.checkpoint import (
 )
 from stvd.conditioning import Channels
 from stvd.contract import time_axis
-from stvd.dataset import Event
+from stvd.event import Event
 from stvd.model.layers import set_recompute, set_wrap_x
 from stvd.model.unet import UNet, UNetConfig
-from stvd.training import Progress, TrainingConfig, grid_contract, optimise, training_record
+from stvd.optimisation import Progress, optimise
+from stvd.training import grid_contract, training_record
+from stvd.training_config import TrainingConfig
 from stvd.transforms import MM_PER_HOUR, RainTransform
 
 EQUAL_SIZE: dict[str, UNetConfig] = {

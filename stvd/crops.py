@@ -1,4 +1,4 @@
-"""Training data: events held in memory, and batches of crops as a pure function of (seed, step)."""
+"""Batches of crops of training events, as a pure function of (seed, step)."""
 
 from __future__ import annotations
 
@@ -9,23 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor
 
-from stvd.conditioning import ROUGHNESS, TEXTURE, Channels, Standard, Texture, upsample
-from stvd.remake import (
-    AS_IT_IS,
-    Remake,
-    block_mean,
-    blur_reach,
-    blurred,
-    magnify,
-    whole,
-)
-from stvd.structure import scaling_exponent, squared_increments, texture, texture_step
-from stvd.transforms import MM_PER_HOUR, RainTransform, half_normal_knots
+from stvd.event import Event
+from stvd.remake import AS_IT_IS, Remake, block_mean, blur_reach, blurred, magnify
+from stvd.structure import scaling_exponent
+from stvd.transforms import MM_PER_HOUR
 
-_FITTING = (1 << 64) - 1  # the batch that scales are fitted on; no training comes that far
 HALO = 2
 """Coarse cells cut beyond a crop, so that its interpolation equals that of the whole field."""
 
@@ -51,100 +41,6 @@ class Batch(NamedTuple):
     truth: Tensor
     exponent: Tensor | None
     texture: Tensor | None
-
-
-@dataclass(frozen=True)
-class Event:
-    """One unbroken record with truth.
-
-    name : of the source
-    coarse : ndarray, shape (time, variable, y / factor, x / factor), physical units, `pr` first
-    truth : ndarray, shape (time, y, x), kg m-2 s-1
-    statics : ndarray, shape (static, y, x), or None
-    step_seconds : length of a frame
-    spacing_km : root of the mean fine cell area
-    periodic_x : x is a whole circle of longitude
-    """
-
-    name: str
-    coarse: np.ndarray
-    truth: np.ndarray
-    statics: np.ndarray | None
-    step_seconds: int
-    spacing_km: float
-    periodic_x: bool
-
-    @classmethod
-    def load(
-        cls,
-        coarse: xr.Dataset,
-        truth: xr.Dataset,
-        grid: xr.Dataset,
-        variables: Sequence[str],
-        statics: Sequence[str] = (),
-    ) -> Event:
-        """Read an event that meets the contract (`stvd.contract`) into memory.
-
-        Raises
-        ------
-        ValueError
-            If the record is on tiles, or a variable or static field is missing.
-        """
-        name = str(coarse.attrs["source"])
-        if "tile" in coarse.dims:
-            raise ValueError(
-                f"{name}: training takes one tile at a time; select it with isel(tile=…)"
-            )
-        missing = [v for v in variables if v not in coarse] + [s for s in statics if s not in grid]
-        if missing:
-            raise ValueError(
-                f"{name} has no {', '.join(missing)}: choose predictors and statics that every "
-                "training event has"
-            )
-        return cls(
-            name=name,
-            coarse=np.stack([coarse[v].values for v in variables], axis=1).astype(np.float32),
-            truth=truth["pr"].values.astype(np.float32),
-            statics=np.stack([grid[s].values for s in statics]).astype(np.float32)
-            if statics
-            else None,
-            step_seconds=int(coarse.attrs["step_seconds"]),
-            spacing_km=spacing_km(grid),
-            periodic_x=bool(coarse.attrs["periodic_x"]),
-        )
-
-    def squared_increments(self, remake: Remake, factor: int) -> Tensor:
-        """`stvd.structure.squared_increments` of the coarse rain of every frame, remade; shape (frame, 2)."""
-        if (remake, factor) not in self._increments:
-            if remake == AS_IT_IS:
-                found = squared_increments(torch.from_numpy(self.coarse[:, 0]))
-            else:
-                frames = (block_mean(whole(f, remake, factor), factor) for f in self.truth)
-                found = torch.stack([squared_increments(torch.from_numpy(f)) for f in frames])
-            self._increments[remake, factor] = found
-        return self._increments[remake, factor]
-
-    def texture(self, remake: Remake = AS_IT_IS) -> Tensor:
-        """Texture of the truth, remade; of some frames, if there are many."""
-        if remake not in self._textures:
-            step = texture_step(len(self.truth), self.truth[0].size)
-            frames = (torch.from_numpy(whole(f, remake, 1)) for f in self.truth[::step])
-            self._textures[remake] = texture(frames)
-        return self._textures[remake]
-
-    @cached_property
-    def _increments(self) -> dict[tuple[Remake, int], Tensor]:
-        """Kept, as they take minutes for a long record and every training asks for them twice."""
-        return {}
-
-    @cached_property
-    def _textures(self) -> dict[Remake, Tensor]:
-        return {}
-
-
-def spacing_km(grid: xr.Dataset) -> float:
-    """Root of the mean fine cell area, km."""
-    return float(np.sqrt(grid["areacella"].mean().item()) / 1000)
 
 
 @dataclass(frozen=True)
@@ -404,70 +300,3 @@ def _start(
         return int(rng.integers(last + 1))
     first = min(max(0, inside - length + 1 + margin), last)
     return int(rng.integers(first, max(first, min(last, inside - margin)) + 1))
-
-
-def fit_channels(
-    crops: Crops,
-    predictors: Sequence[str],
-    statics: Sequence[str],
-    *,
-    seed: int,
-    rain: RainTransform | None = None,
-    mask: bool = False,
-) -> Channels:
-    """Scale every channel by the statistics of the training events.
-
-    Means and standard deviations of predictors and statics are over all their cells; the rain
-    transform's `s` is the standard deviation of the interpolation residual over 64 crops, on which the
-    knots of a `quantile` transform are taken too.
-    """
-    events = crops.events
-    scales: dict[str, Standard] = {}
-    for i, name in enumerate(predictors):
-        scales[name] = _standard([e.coarse[:, i + 1] for e in events])
-    for i, name in enumerate(statics):
-        scales[name] = _standard([e.statics[i] for e in events if e.statics is not None])
-    coarse, _, truth, exponent, texture = crops.batch(seed, _FITTING, 64)
-    if exponent is not None:
-        scales[ROUGHNESS] = Standard(mean=float(exponent.mean()), std=float(exponent.std()) or 1.0)
-    trained = None
-    if exponent is not None and texture is not None:
-        unmagnified = float(crops.textures[:, 0].mean())
-        scales[TEXTURE] = Standard(mean=unmagnified, std=float(texture.std()) or 1.0)
-        trained = _textures(crops, exponent, texture)
-    rain = (rain or RainTransform()).model_copy(update={"s": 1.0})
-    if rain.kind == "quantile" and not rain.knots:
-        rates = truth[truth.isfinite()].numpy() / rain.c
-        rain = rain.model_copy(
-            update={"knots": half_normal_knots(rates, 0.1 * MM_PER_HOUR / rain.c)}
-        )
-    interpolated = upsample(rain.forward(coarse[:, :, :1]), crops.factor)
-    edge = HALO * crops.factor
-    residual = rain.forward(truth) - interpolated[..., edge:-edge, edge:-edge]
-    return Channels(
-        rain=rain.model_copy(update={"s": float(residual[residual.isfinite()].std())}),
-        predictors=tuple(predictors),
-        statics=tuple(statics),
-        scales=scales,
-        factor=crops.factor,
-        mask=mask,
-        roughness=crops.roughness,
-        texture=trained,
-    )
-
-
-def _textures(crops: Crops, exponent: Tensor, texture: Tensor) -> Texture:
-    """Range of the textures of all events, and a line through those of some crops."""
-    away = exponent - exponent.mean()
-    slope = float((away * texture).sum() / (away**2).sum().clamp_min(1e-6))
-    return Texture(
-        low=float(crops.textures.min()),
-        high=float(crops.textures.max()),
-        usual=(float(texture.mean()) - slope * float(exponent.mean()), slope),
-    )
-
-
-def _standard(fields: Sequence[np.ndarray]) -> Standard:
-    values = np.concatenate([f.ravel() for f in fields]).astype(np.float64)
-    std = float(np.nanstd(values))
-    return Standard(mean=float(np.nanmean(values)), std=std if std > 0 else 1.0)
