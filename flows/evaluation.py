@@ -47,11 +47,12 @@ def run(
         event.coarse.attrs["texture"] = texture
     if "stvd" in systems:
         require(model, event)
-    share = float(event.valid.mean())
+    share, asked = float(event.valid.mean()), event.coarse.attrs.get("texture")
+    told = "" if asked is None or model.channels.texture is None else f" ({asked:.2f} asked for)"
     console.print(
         f"Scoring {model.name} on {event.name}, {event.axis.period(event.frames)}: "
         f"{len(event.frames)} frames of {event.truth.sizes['y']} × {event.truth.sizes['x']} cells, "
-        f"{share:.0%} of them with data, texture {event.texture:.2f}"
+        f"{share:.0%} of them with data, texture {event.texture:.2f}{told}"
     )
     how, curve = SamplerConfig.of(model.card.sampler, **sampler), {}
     with reporting_each() as progress:

@@ -8,6 +8,7 @@ end in `_c`. Without these the coarse record is the block mean of the fine one.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from stvd.contract import QUANTITIES, CatalogError, quantity
 from stvd.coverage import VALID, valid_region
 from stvd.lattice import as_cftime
 from stvd.netcdf_lock import NETCDF
+from stvd.networks import texture_of
 from stvd.stamps import Stamp
 
 LARGEST_REGION = 384  # fine cells along each axis, where a record has gaps in its coverage
@@ -171,8 +173,8 @@ def _adapters(file: xr.Dataset, path: str, factor: int, whole: bool) -> dict[str
     adapters: dict[str, dict[str, Any]] = {
         "": {"role": "coarse", "grid": f"{stem}_grid", **coarse, **common, **shared}
     }
-    if "texture" in file.attrs:
-        adapters[""]["texture"] = _texture(file.attrs["texture"], path)
+    if (texture := _texture(file.attrs, path)) is not None:
+        adapters[""]["texture"] = texture
     if "pr" in file:
         adapters[""]["truth"] = f"{stem}_truth"
         adapters["_truth"] = {
@@ -189,8 +191,11 @@ def _adapters(file: xr.Dataset, path: str, factor: int, whole: bool) -> dict[str
     return adapters | {"_grid": {"role": "grid", "coords": where, "crs": crs, **grid, **shared}}
 
 
-def _texture(said: Any, path: str) -> float:
-    """The exponent that a file asks for (`stvd.adapter.Adapter`)."""
+def _texture(attrs: Mapping[str, Any], path: str) -> float | None:
+    """The exponent that a file asks for (`stvd.adapter.Adapter`), or that of the network it names."""
+    if "texture" not in attrs:
+        return texture_of(attrs.get("network"))
+    said = attrs["texture"]
     try:
         if 0 < (asked := float(said)) < 2:
             return asked

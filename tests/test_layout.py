@@ -104,5 +104,20 @@ def test_a_texture_that_is_none_is_named(tmp_path, said):
     file.to_netcdf(tmp_path / "rain.nc")
     with pytest.raises(CatalogError, match=r"rain.nc: its attribute texture is .* between 0 and 2"):
         catalog_of_file(str(tmp_path / "rain.nc"))
-    file.assign_attrs(texture=1.5).to_netcdf(tmp_path / "smooth.nc")
-    assert open_source("smooth", catalog=tmp_path / "smooth.nc").attrs["texture"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("attributes", "texture"),
+    [
+        ({"texture": 1.5}, 1.5),
+        ({"network": "MRMS (USA)"}, 0.92),
+        ({"network": "meteoswiss", "texture": 1.3}, 1.3),
+        ({"network": "of nowhere"}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_a_file_asks_for_its_texture_or_for_that_of_its_network(tmp_path, attributes, texture):
+    radar(32, 32).assign_attrs(attributes).to_netcdf(tmp_path / "rain.nc")
+    attrs = open_source("rain", catalog=tmp_path / "rain.nc").attrs
+    assert attrs.get("texture") == texture

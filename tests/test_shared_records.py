@@ -10,6 +10,7 @@ import yaml
 from stvd.catalog import describe, open_source
 from stvd.grid import coarsen_area_weighted
 from stvd.lattice import Period
+from stvd.layout import catalog_of_file
 from stvd.quality import QualityPolicy, check
 
 CATALOG = Path(__file__).parents[1] / "catalogs" / "shared.yaml"
@@ -72,3 +73,19 @@ def test_regions_are_covered_in_every_frame():
             assert valid.min() >= 0.999, name
             assert {edge % 16 for edge in (*region["y"], *region["x"])} == {0}
             assert max(valid.shape) <= 384
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("radar_mch_20170131", "radar_mch_20170131.nc"),
+        ("radar_fmi", "radar_fmi_20160928.nc"),
+        ("radar_opera", "radar_opera_20180824.nc"),
+        ("radar_mrms", "radar_mrms_west_20190610.nc"),
+        ("radar_radolan", "radar_radolan_2018051018.nc"),
+    ],
+)
+def test_a_file_asks_for_the_texture_that_its_entry_asks_for(name, file):
+    entry = yaml.safe_load(CATALOG.read_text())["entries"][name]["metadata"]["stvd"]
+    found = catalog_of_file(str(DATA / file))["entries"][Path(file).stem]["metadata"]["stvd"]
+    assert found["texture"] == entry["texture"]
