@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from held_out import HeldOut, Work, table
 
@@ -19,6 +19,7 @@ from stvd.checkpoint import Checkpoint
 from stvd.diagnostics.plots_calls import SHOWN, realism_distortion
 from stvd.engine import Engine
 from stvd.evaluation import write
+from stvd.lattice import WindowRule
 from stvd.sampling import SamplerConfig
 
 CALLS = (2, 4, 6, 8, 10, 15, 20, 30)
@@ -35,6 +36,12 @@ def main() -> None:
     parser.add_argument("--region", help="y0:y1,x0:x1, of a file")
     parser.add_argument("--calls", type=int, nargs="+", default=CALLS)
     parser.add_argument("--solvers", nargs="+", default=SOLVERS)
+    parser.add_argument(
+        "--windows",
+        choices=get_args(WindowRule),
+        default="overlapping",
+        help="overlapping ones need more frames around the event the more calls there are",
+    )
     parser.add_argument("--members", type=int, default=10)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs/sampler"))
@@ -46,7 +53,7 @@ def main() -> None:
     curves: dict[str, dict[int, dict[str, Any]]] = {}
     for solver in given.solvers:
         for calls in given.calls:
-            sampler = SamplerConfig(solver=solver, steps=calls)
+            sampler = SamplerConfig(solver=solver, steps=calls, windows=given.windows)
             sums = work.score(event, f"{solver}_{calls}", checkpoint, sampler=sampler)
             assert sums is not None
             curves.setdefault(solver, {})[calls] = table(sums)
