@@ -32,6 +32,9 @@ from stvd.statistics import Statistics
 SHOWN = {"crps_fair": 1e-5, "mse_mean": 1e-8, "pe": 1e-3, "p99_999_ratio": 1.0, "emd": 1e-6, "sae": 1.0, "lsd": 1.0,
          "spread_skill": 1.0, "lag1_error": 1.0, "seam_ratio_relative": 1.0}  # fmt: skip
 
+RANGES = ("crps_fair", "spread_skill", "p99_999_ratio")
+"""Scores of which the range over the seeds is shown too."""
+
 
 class Scored(BaseModel):
     """An event, or a part of it (`held_out.HeldOut`)."""
@@ -166,6 +169,11 @@ def main() -> None:
     print(text)
 
 
+def extent(values: list[float]) -> str:
+    """`least–largest`, of several."""
+    return f"{min(values):.3g}–{max(values):.3g}" if len(values) > 1 else "–"
+
+
 def report(found: Mapping[str, Mapping[str, list[Statistics]]], first: str) -> str:
     """Of every event: scores of each variant, mean over its seeds, and its errors over the first's."""
     sections = []
@@ -175,12 +183,13 @@ def report(found: Mapping[str, Mapping[str, list[Statistics]]], first: str) -> s
         for name, runs in variants.items():
             mean = averaged(runs)
             scores, against = table(mean), ratios(mean, base)
-            spread = [table(s)["crps_fair"]["value"] / SHOWN["crps_fair"] for s in runs]
-            seeds = f"{min(spread):.3g}–{max(spread):.3g}" if len(spread) > 1 else "–"
+            of_seeds = [table(s) for s in runs]
+            ranges = [extent([t[k]["value"] / SHOWN[k] for t in of_seeds]) for k in RANGES]
             ratio = "1" if name == first else cell(against["crps_fair"])
-            rows.append([name, ratio, seeds, *(cell(scores.get(k), u) for k, u in SHOWN.items())])
+            shown = [cell(scores.get(k), u) for k, u in SHOWN.items()]
+            rows.append([name, ratio, *ranges, *shown])
         units = [k if u == 1 else f"{k}, {u:.0e}".replace("e-0", "e-") for k, u in SHOWN.items()]
-        head = ["variant", f"crps_fair over {first}", "crps_fair of seeds", *units]
+        head = ["variant", f"crps_fair over {first}", *(f"{k} of seeds" for k in RANGES), *units]
         count = max(map(len, variants.values()))
         title = f"### {Path(event).stem}, {base.frames} frames, {count} seeds"
         sections.append(f"{title}\n\n{markdown(head, rows)}")
