@@ -160,26 +160,18 @@ def evaluate(
         If the record lacks what the checkpoint needs, or a system is not known.
     """
     how = sampler or SamplerConfig.of(checkpoint.card.sampler)
-    known, absent = _baselines(folder)
-    known |= baselines or {}
-    sampling = {"stvd": checkpoint} | dict(rivals or {})
-    there = dict.fromkeys((*SYSTEMS, *known, *sampling))
-    unknown = [s for s in systems if s not in there]
-    if unknown or not systems:
-        raise ValueError(
-            f"there is no system {', '.join(unknown) or 'given'}: choose of {', '.join(there)}"
-        )
-    notes = [absent[name] for name in systems if name in absent and name not in known]
-    runs: dict[str, xr.DataArray] = {}
-    for name in systems:
-        if name in sampling:
-            require(sampling[name], event)
-            allowed, said = _widened(sampling[name], event)
-            notes += [*said, *_held_texture(sampling[name], event)]
-            own = sampler or SamplerConfig.of(allowed.card.sampler)
-            runs[name] = sampled(allowed, event, members, seed, own, engine)
-        elif name in known:
-            runs[name] = _of_baseline(known[name], event, members, seed)
+    runs, notes = records(
+        checkpoint,
+        event,
+        members=members,
+        seed=seed,
+        sampler=sampler,
+        engine=engine,
+        systems=systems,
+        baselines=baselines,
+        rivals=rivals,
+        folder=folder,
+    )
     config = score_config(checkpoint, event, how)
     coarse, area = event.scored_coarse(), event.grid["areacella"]
     statistics: dict[str, Statistics] = {}
@@ -204,8 +196,51 @@ def evaluate(
         runs,
         statistics,
         {k: score(v, replicates=replicates) for k, v in statistics.items()},
-        tuple(notes),
+        notes,
     )
+
+
+def records(
+    checkpoint: Checkpoint,
+    event: EventFile,
+    *,
+    members: int = 10,
+    seed: int = 0,
+    sampler: SamplerConfig | None = None,
+    engine: Engine | None = None,
+    systems: Sequence[str] = SYSTEMS,
+    baselines: Mapping[str, Downscaler] | None = None,
+    rivals: Mapping[str, Checkpoint] | None = None,
+    folder: str | Path | None = None,
+) -> tuple[dict[str, xr.DataArray], tuple[str, ...]]:
+    """What systems make of a record, each made where it is read; parameters and errors as of `evaluate`.
+
+    Returns
+    -------
+    DataArrays by system, shape (member, time, [tile,] y, x), kg m-2 s-1, those of checkpoints best read in
+    order of time; and notes, e.g. which system was left out and why
+    """
+    known, absent = _baselines(folder)
+    known |= baselines or {}
+    sampling = {"stvd": checkpoint} | dict(rivals or {})
+    there = dict.fromkeys((*SYSTEMS, *known, *sampling))
+    unknown = [s for s in systems if s not in there]
+    if unknown or not systems:
+        raise ValueError(
+            f"there is no system {', '.join(unknown) or 'given'}: choose of {', '.join(there)}"
+        )
+    notes = [absent[name] for name in systems if name in absent and name not in known]
+    runs: dict[str, xr.DataArray] = {}
+    for name in systems:
+        if name in sampling:
+            require(sampling[name], event)
+            allowed, said = _widened(sampling[name], event)
+            notes += [*said, *_held_texture(sampling[name], event)]
+            own = sampler or SamplerConfig.of(allowed.card.sampler)
+            runs[name] = sampled(allowed, event, members, seed, own, engine)
+        elif name in known:
+            runs[name] = _of_baseline(known[name], event, members, seed)
+    return runs, tuple(notes)
 
 
 def score_config(checkpoint: Checkpoint, event: EventFile, sampler: SamplerConfig) -> ScoreConfig:

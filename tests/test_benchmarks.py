@@ -29,7 +29,10 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- splits
 
 
-@pytest.mark.parametrize("benchmark", ["radar", "gcm"])
+BENCHMARKS = ["radar", "gcm", "gcm_t63"]
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_no_event_is_in_two_parts(benchmark: str):
     parts = SPLITS[benchmark]
     assert set(parts) == {"train", "validation", "test"}
@@ -37,7 +40,7 @@ def test_no_event_is_in_two_parts(benchmark: str):
         assert not set(one) & set(other)
 
 
-@pytest.mark.parametrize("benchmark", ["radar", "gcm"])
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_every_event_is_a_source_or_a_file_with_its_command(benchmark: str):
     known = list_sources(ROOT / "catalogs" / "shared.yaml")
     for event in chain.from_iterable(SPLITS[benchmark].values()):
@@ -56,7 +59,7 @@ def test_parts_of_one_file_are_hours_apart():
     assert min(gaps) >= np.timedelta64(2, "h")
 
 
-@pytest.mark.parametrize("benchmark", ["radar", "gcm"])
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_the_recipe_trains_on_the_training_part_alone(benchmark: str):
     recipe = yaml.safe_load((ROOT / "recipes" / f"{benchmark}.yaml").read_text())
     assert set(recipe["sources"]) <= set(SPLITS[benchmark]["train"])
@@ -99,6 +102,31 @@ def test_a_number_with_its_interval_in_the_unit_of_a_column():
     assert cell({"value": 2.5e-5, "low": None, "high": None}, 1e-5) == "2.5"
     assert cell(None) == "–"
     assert markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+# --- annual statistics
+
+
+def test_bias_and_crps_are_in_per_cent_of_the_mean_of_the_truth():
+    from annual import compared
+
+    weights = area(np.array([[1.0, 3.0]]))
+    truth = record(np.array([[[10.0, 20.0]]]), axis()).isel(time=0)  # mean 17.5
+    members = record(np.array([[[[12.0, 20.0]]], [[[14.0, 20.0]]]]), axis()).isel(time=0)
+    bias, crps = compared(members, truth, weights)
+    assert bias == pytest.approx(100 * (3 / 4) / 17.5)
+    assert crps == pytest.approx(100 * ((3 - 2 / 2) / 4) / 17.5)  # fair: E|x − y| − E|x − x'| / 2
+    one = 100 * (2 / 4) / 17.5
+    assert compared(members.isel(member=[0]), truth, weights) == pytest.approx((one, one))
+
+
+def test_cells_without_a_value_are_in_neither_mean():
+    from annual import compared
+
+    weights = area(np.array([[1.0, 3.0]]))
+    truth = record(np.array([[[10.0, np.nan]]]), axis()).isel(time=0)
+    found = record(np.array([[[[11.0, 9.0]]]]), axis()).isel(time=0)
+    assert compared(found, truth, weights) == pytest.approx((10.0, 10.0))
 
 
 # --- ablations
