@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 from rain_samples import area, axis, rain, record
 
 from stvd.catalog import list_sources
+from stvd.engine import Engine
 from stvd.piece_statistics import ScoreConfig
 from stvd.scores import score
 from stvd.statistics import Statistics, gather
@@ -118,6 +120,35 @@ def test_bias_and_crps_are_in_per_cent_of_the_mean_of_the_truth():
     assert crps == pytest.approx(100 * ((3 - 2 / 2) / 4) / 17.5)  # fair: E|x − y| − E|x − x'| / 2
     one = 100 * (2 / 4) / 17.5
     assert compared(members.isel(member=[0]), truth, weights) == pytest.approx((one, one))
+
+
+def test_a_record_counted_in_spans_says_what_the_whole_says_and_is_counted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    from annual import Year
+
+    coordinates = {
+        "time": ("time", 10_800 * np.arange(48) + 5400, {"units": "seconds since 2001-01-01"}),
+        "y": ("y", 1e5 * np.arange(16), {"units": "m"}),
+        "x": ("x", 1e5 * np.arange(16), {"units": "m"}),
+    }
+    pr = (("time", "y", "x"), rain((48, 16, 16)), {"units": "kg m-2 s-1"})
+    file = tmp_path / "days.nc"
+    xr.Dataset({"pr": pr}, coordinates, {"time_step_seconds": 10_800}).to_netcdf(file)
+    models, grid = {"stvd": ROOT / "checkpoints/radar"}, area(np.ones((16, 16)))
+    found = {}
+    for span in (48, 20):
+        year = Year(file, span, 2, tmp_path / str(span), {"windows": "independent", "steps": 2})
+        for frames in year.spans(None):
+            year.count(frames, models, Engine(device="cpu"))
+        found[span] = {n: year.annual(n, year.spans(None), grid) for n in ("truth", "stvd")}
+    for name in ("truth", "stvd"):
+        whole, parts = found[48][name], found[20][name]
+        assert whole.sizes["member"] == {"truth": 1, "stvd": 2}[name]
+        xr.testing.assert_identical(whole, parts)
+    capsys.readouterr()
+    year.count("0:20", models, Engine(device="cpu"))
+    assert not capsys.readouterr().out
 
 
 def test_cells_without_a_value_are_in_neither_mean():
