@@ -30,9 +30,9 @@ from stvd.diagnostics.colours import amount_scale
 from stvd.diagnostics.maps import sheet
 from stvd.diagnostics.tables import area_mean, tables_of_states
 from stvd.engine import Engine
-from stvd.evaluation import records
 from stvd.event_file import EventFile, read_event
 from stvd.sampling import SamplerConfig
+from stvd.systems import records
 
 INDICES = {  # quantity and digits of its mean
     "pr_total": 0,
@@ -86,8 +86,10 @@ class Year:
         event = None
         for system, made_by in self.made_by(span, models).items():
             path = self.path(system, span)
-            if path.exists() and json.loads(xr.open_dataset(path).attrs["made_by"]) == made_by:
-                continue
+            if path.exists():
+                with xr.open_dataset(path) as kept:
+                    if json.loads(kept.attrs["made_by"]) == made_by:
+                        continue
             print(f"{span} {system}", flush=True)
             event = event or read_event(self.file, frames=span)
             for pr in self.rain(system, event, models, engine):
@@ -135,13 +137,22 @@ class Year:
         yield from made.values()
 
     def annual(self, system: str, spans: list[str], area: xr.DataArray) -> xr.Dataset | None:
-        """Quantities of the year, or of the part of it whose states are there; None without any."""
+        """Quantities of the year, or of the part of it whose states are there; None without any.
+
+        Raises
+        ------
+        ValueError
+            If the record is of several years.
+        """
         paths = [self.path(system, span) for span in spans]
         states = [xr.load_dataset(path) for path in paths if path.exists()]
         if not states:
             return None
         found = tables_of_states(states, area, cycles=False)
-        return found.period_to_date if found.annual is None else found.annual
+        years = found.period_to_date if found.annual is None else found.annual
+        if years is None or years.sizes["time"] != 1:
+            raise ValueError(f"{self.file} is not of one year: give a record that is")
+        return years.isel(time=0)
 
 
 def compared(found: xr.DataArray, truth: xr.DataArray, area: xr.DataArray) -> tuple[float, float]:
@@ -183,8 +194,8 @@ def main() -> None:
     grid = read_event(given.file, frames="0:1").grid
     area = grid["areacella"]
     everything = {name: year.annual(name, spans, area) for name in ("truth", *models, *BASELINES)}
-    found = {k: v.isel(time=0) for k, v in everything.items() if v is not None}
-    text = table(found, area)
+    found = {name: table for name, table in everything.items() if table is not None}
+    text = summary(found, area)
     if given.out:
         write_atomically(given.out.absolute(), text.encode())
     print(text)
@@ -192,7 +203,7 @@ def main() -> None:
         maps(found, grid).savefig(given.figure, dpi=110)
 
 
-def table(systems: dict[str, xr.Dataset], area: xr.DataArray) -> str:
+def summary(systems: dict[str, xr.Dataset], area: xr.DataArray) -> str:
     """Bias and CRPS of every index, in per cent of the truth."""
     truth = systems["truth"].squeeze("member", drop=True)
     others = {name: found for name, found in systems.items() if name != "truth"}

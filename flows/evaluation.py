@@ -15,9 +15,10 @@ from stvd.checkpoint import Checkpoint
 from stvd.diagnostics.evaluation_figures import figures as draw
 from stvd.diagnostics.plots_calls import realism_distortion
 from stvd.engine import Engine
-from stvd.evaluation import evaluate, require, write
+from stvd.evaluation import evaluate, write
 from stvd.event_file import EventFile, read_event, read_source
 from stvd.sampling import SamplerConfig
+from stvd.systems import require
 from tasks.progress import reporting_each
 
 

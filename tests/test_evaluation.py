@@ -18,11 +18,12 @@ from stvd.contract import CatalogError
 from stvd.diagnostics.evaluation_figures import figures
 from stvd.downscale import downscale
 from stvd.engine import Engine
-from stvd.evaluation import Evaluation, evaluate, sampled, score_config, sha256_of, write
+from stvd.evaluation import Evaluation, evaluate, score_config, sha256_of, write
 from stvd.event_file import EventFile, read_event
 from stvd.model import preset
 from stvd.sampling import SamplerConfig
 from stvd.source import Source
+from stvd.systems import sampled
 from stvd.transforms import RainTransform
 
 ENGINE = Engine(
@@ -303,7 +304,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[range]:
             found.append(block.frames)
             yield block
 
-    monkeypatch.setattr("stvd.evaluation.downscale", counted)
+    monkeypatch.setattr("stvd.systems.downscale", counted)
     return found
 
 

@@ -24,9 +24,9 @@ SCORED: dict[str, Any] = {"model": MODEL, "members": 10, "steps": 2}
 @pytest.fixture(scope="module")
 def held_out(later_record: Path, tiny_checkpoint: Path, tmp_path_factory: Any) -> Path:
     """A record whose truth the tiny model drew."""
-    from stvd.evaluation import sampled
     from stvd.event_file import read_event
     from stvd.sampling import SamplerConfig
+    from stvd.systems import sampled
 
     model = Checkpoint.load(tiny_checkpoint)
     truth = sampled(model, read_event(later_record), 1, 99, SamplerConfig(steps=2))
