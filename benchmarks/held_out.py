@@ -22,7 +22,8 @@ from stvd.engine import Engine
 from stvd.evaluation import evaluate, write
 from stvd.event_file import EventFile, read_event, read_source
 from stvd.sampling import SamplerConfig
-from stvd.scores import compare, score, tabulate
+from stvd.score_tables import tabulate
+from stvd.scores import compare, score
 from stvd.source import Source
 from stvd.statistics import Statistics
 

@@ -24,7 +24,8 @@ from stvd.halo import cut_edges
 from stvd.lattice import WindowLattice
 from stvd.piece_statistics import ScoreConfig
 from stvd.sampling import SamplerConfig
-from stvd.scores import compare, score, tabulate
+from stvd.score_tables import tabulate
+from stvd.scores import compare, score
 from stvd.statistics import Statistics, block_length, gather
 from stvd.systems import PIECE_VALUES, SYSTEMS, records
 

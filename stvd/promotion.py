@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict
 
 from stvd.checkpoint import Checkpoint
 from stvd.evaluation import Evaluation
-from stvd.scores import compare, tabulate
+from stvd.score_tables import tabulate
+from stvd.scores import compare
 
 SCORE = "crps_fair"
 CALIBRATED = (0.9, 1.1)

@@ -2,8 +2,8 @@
 
 `score_ensemble` is all that most callers need. It is `statistics.gather`, which sums what is needed
 over pieces of the record, followed by `score`, which turns the sums into the scores below; both
-are public so that partitions can be counted apart and merged by `+`. `tabulate` makes plain numbers
-of the scores, `compare` sets one system against another on the same record.
+are public so that partitions can be counted apart and merged by `+`. `compare` sets one system against
+another on the same record; `stvd.score_tables` makes plain numbers of the scores.
 
 Cells without truth or without coarse input are in none of them (`stvd.piece_statistics`).
 
@@ -43,20 +43,16 @@ The published SAE has no formula in its paper; this one is dimensionless and not
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
 
-from stvd.intensity import EDGES, earth_mover_distance, quantiles
 from stvd.lattice import TimeAxis
 from stvd.piece_statistics import ScoreConfig
+from stvd.score_formulas import RATE, distributions, ranks, ratios, scores
 from stvd.statistics import FEWEST_BLOCKS, Statistics, block_length, gather
-
-RATE = "kg m-2 s-1"
-LEVELS = (0.99, 0.999, 0.9999, 0.99999)
 
 ATTRIBUTES = {
     "crps": ("continuous ranked probability score of the empirical distribution", RATE),
@@ -98,9 +94,6 @@ ATTRIBUTES = {
     "histogram": ("share of the area and time in each bin of rain rate, members", "1"),
     "histogram_truth": ("share of the area and time in each bin of rain rate, truth", "1"),
 }
-ERRORS = ("crps", "crps_fair", "twcrps", "mse_sample", "mse_mean", "emd", "pe", "sae", "lsd",
-          "lag1_error", "transition_error", "block_violation")  # fmt: skip
-"""Scores that are 0 for a perfect system, so that a ratio of two systems has a meaning."""
 LABELS = {
     "estimate": ("value of the score, and bounds of its 90% interval", None),
     "threshold": ("rain rate that makes the event", "mm h-1"),
@@ -113,7 +106,6 @@ LABELS = {
     "rank": ("rank of the truth among the members", "1"),
 }
 """What the coordinates of scores are: long name and units."""
-RANKS = {"rank_histogram": "rank_all", "rank_histogram_wet": "rank_wet"}
 
 
 def score_ensemble(
@@ -173,12 +165,13 @@ def score(statistics: Statistics, *, replicates: int = 200, seed: int = 0) -> xr
     total = statistics.sums.sum("block", skipna=False)
     drawn = _resampled(statistics, replicates, seed)
     scored = _estimates(
-        _scores(total, statistics), None if drawn is None else _scores(drawn, statistics)
+        scores(total, statistics.members),
+        None if drawn is None else scores(drawn, statistics.members),
     )
-    scored = scored.merge(_distributions(total))
-    ranks = _estimates(_ranks(total), None if drawn is None else _ranks(drawn))
+    scored = scored.merge(distributions(total))
+    ranked = _estimates(ranks(total), None if drawn is None else ranks(drawn))
     for bound in ("low", "high"):
-        at = ranks.sel(estimate=bound, drop=True)
+        at = ranked.sel(estimate=bound, drop=True)
         scored = scored.merge(at.rename({n: f"{n}_{bound}" for n in at.data_vars}))
     for name in scored.data_vars:
         known = str(name).removesuffix("_low").removesuffix("_high")
@@ -218,72 +211,15 @@ def compare(a: Statistics, b: Statistics, *, replicates: int = 200, seed: int = 
             "with the same truth, input, axis and config"
         )
     totals = (t.sums.sum("block", skipna=False) for t in (a, b))
-    value = _ratios(*(_scores(s, t) for s, t in zip(totals, (a, b), strict=True)))
+    value = ratios(*(scores(s, t.members) for s, t in zip(totals, (a, b), strict=True)))
     drawn = [_resampled(t, replicates, seed) for t in (a, b)]
-    replicated = [_scores(s, t) for s, t in zip(drawn, (a, b), strict=True) if s is not None]
-    compared = _estimates(value, _ratios(*replicated) if replicated else None)
+    replicated = [scores(s, t.members) for s, t in zip(drawn, (a, b), strict=True) if s is not None]
+    compared = _estimates(value, ratios(*replicated) if replicated else None)
     for name in compared.data_vars:
         long_name = f"{ATTRIBUTES[str(name)][0]}, over that of the other system"
         compared[name].attrs = {"long_name": long_name, "units": "1"}
     compared.attrs = _about(a)
     return compared
-
-
-def tabulate(scored: xr.Dataset) -> dict[str, dict[str, float | str | None]]:
-    """Every score by a flat name: `{"crps": {"value": …, "low": …, "high": …, "units": …}, …}`.
-
-    Names carry what the score depends on: `twcrps_1mmh`, `fss_1mmh_8cells`, `p99_999_ratio`,
-    `rapsd_8cells` (wavelengths of 8 to 16 cells), `rank_histogram_1`. Scores that are not defined are
-    left out; an interval that is not defined is None.
-    """
-    table: dict[str, dict[str, float | str | None]] = {}
-    for key, units, point in _points(scored):
-        value, low, high = (v if math.isfinite(v) else None for v in point)
-        if value is not None:
-            table[key] = {"value": value, "low": low, "high": high, "units": units}
-    for name in RANKS.keys() & scored.keys():
-        columns = [scored[n].values.tolist() for n in (name, f"{name}_low", f"{name}_high")]
-        for rank, (value, *bounds) in enumerate(zip(*columns, strict=True), start=1):
-            if math.isfinite(value):
-                low, high = (v if math.isfinite(v) else None for v in bounds)
-                entry = {"value": value, "low": low, "high": high, "units": "1"}
-                table[f"{name}_{rank}"] = entry
-    return table
-
-
-def flatten(scored: xr.Dataset, *, intervals: bool = True) -> dict[str, float]:
-    """Scores as plain numbers, e.g. `{"crps": …, "crps_low": …, "fss_1mmh_8cells": …}`.
-
-    Names as in `tabulate`, without the ranks. Numbers that are not defined (NaN) are left out; names
-    suit MLflow metrics.
-    """
-    flat: dict[str, float] = {}
-    for key, _, point in _points(scored):
-        for number, suffix in zip(point, ("", "_low", "_high"), strict=True):
-            if math.isfinite(number) and (intervals or not suffix):
-                flat[key + suffix] = number
-    return flat
-
-
-def _points(scored: xr.Dataset) -> Iterator[tuple[str, str, list[float]]]:
-    """Flat name, units, and value, low and high of every score."""
-    for name, array in scored.data_vars.items():
-        if "estimate" not in array.dims:
-            continue
-        others = [d for d in array.dims if d != "estimate"]
-        points = array.stack(point=others).transpose("point", "estimate") if others else [array]
-        for point in points:
-            estimates = [float(point.sel(estimate=e)) for e in ("value", "low", "high")]
-            yield _flat_name(str(name), point), array.attrs["units"], estimates
-
-
-def _flat_name(name: str, point: xr.DataArray) -> str:
-    if name == "quantile_ratio":
-        return f"p{100 * float(point['level']):g}_ratio".replace(".", "_")
-    parts = [name.removesuffix("_band")]
-    parts += [f"{float(point[d]):g}mmh" for d in ("threshold", "tail") if d in point.coords]
-    parts += [f"{int(point[d])}cells" for d in ("scale", "wavelength") if d in point.coords]
-    return "_".join(parts)
 
 
 def _about(statistics: Statistics) -> dict[str, int | str]:
@@ -319,118 +255,3 @@ def _estimates(value: xr.Dataset, replicated: xr.Dataset | None) -> xr.Dataset:
         low, high = (bounds.isel(quantile=k, drop=True) for k in (0, 1))
     estimate = xr.Variable("estimate", np.array(["value", "low", "high"]))
     return xr.concat([value, low, high], estimate)
-
-
-def _scores(s: xr.Dataset, statistics: Statistics) -> xr.Dataset:
-    """Every score whose sums are there; NaN where a denominator is 0."""
-    out: dict[str, xr.DataArray] = {}
-    if "crps" in s:
-        for name in ("crps", "crps_fair", "twcrps", "mse_sample", "mse_mean"):
-            out[name] = _ratio(s[name], s["weight"])
-        out["mean_error"] = _ratio(s["error"], s["weight"])
-        size = (statistics.members + 1) / statistics.members
-        out["spread_skill"] = (size * _ratio(s["variance"], s["mse_mean"])) ** 0.5
-        out["sae"] = _ratio(s["autocorrelation_gap"], s["autocorrelation_count"]).mean("lag")
-        out["fss"] = 1 - _ratio(s["fss_difference"], s["fss_reference"])
-        out |= _of_rates(s) | _of_spectra(s) | _of_changes(s)
-    if "block_gap" in s:
-        out["block_violation"] = _ratio(s["block_gap"], s["block_rain"])
-    return xr.Dataset(out | _seams(s))
-
-
-def _of_rates(s: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Scores of the pooled distributions of rain rates."""
-    ours, true = s["histogram"], s["histogram_truth"]
-    emd = xr.apply_ufunc(earth_mover_distance, ours, true, input_core_dims=[["bin"], ["bin"]])
-    rates = [
-        xr.apply_ufunc(
-            quantiles,
-            histogram,
-            input_core_dims=[["bin"]],
-            output_core_dims=[["level"]],
-            kwargs={"shares": LEVELS},
-        ).assign_coords(level=("level", list(LEVELS), {"units": "1"}))
-        for histogram in (ours, true)
-    ]
-    pe = abs(rates[0] - rates[1]).isel(level=-1, drop=True)
-    return {"emd": emd, "pe": pe, "quantile_ratio": _ratio(rates[0], rates[1])}
-
-
-def _of_spectra(s: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Log-spectral distance, and power per octave of wavelength."""
-    ratio = _ratio(s["rapsd"], s["rapsd_truth"])
-    decibel = 10 * xr.apply_ufunc(np.log10, ratio.where(ratio > 0))
-    out = {"lsd": (decibel**2).mean("frequency") ** 0.5}
-    octave = np.floor(np.log2(1 / s["frequency"].values * (1 + 1e-9))).astype(int)
-    wavelength = xr.DataArray(2**octave, dims="frequency", name="wavelength")
-    if wavelength.size:
-        power = {n: s[n].groupby(wavelength).mean() for n in ("rapsd", "rapsd_truth")}
-        out["rapsd_band"] = _ratio(power["rapsd"], s["spectra"])
-        out["rapsd_ratio"] = _ratio(power["rapsd"], power["rapsd_truth"])
-    return out
-
-
-def _of_changes(s: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Lag-1 correlation, and shares of cells that turn dry or wet."""
-    out: dict[str, xr.DataArray] = {}
-    for name in ("", "_truth"):
-        weight, a, b, aa, bb, ab = (s[f"moments{name}"].isel(moment=k) for k in range(6))
-        spread = (weight * aa - a**2).clip(0) * (weight * bb - b**2).clip(0)
-        out[f"lag1{name}"] = _ratio(weight * ab - a * b, spread**0.5)
-        wet, dried, dry, wetted = (s[f"changes{name}"].isel(change=k) for k in range(4))
-        out[f"wet_to_dry{name}"] = _ratio(dried, wet)
-        out[f"dry_to_wet{name}"] = _ratio(wetted, dry)
-    gaps = {n: abs(out[n] - out[f"{n}_truth"]) for n in ("lag1", "wet_to_dry", "dry_to_wet")}
-    out["lag1_error"] = gaps["lag1"]
-    out["transition_error"] = (gaps["wet_to_dry"] + gaps["dry_to_wet"]) / 2
-    return out
-
-
-def _seams(s: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Jumps at the edges of windows and tiles over those inside, and relative to the truth."""
-    out: dict[str, xr.DataArray] = {}
-    for name in ("", "_truth"):
-        if f"jump_edge{name}" in s:
-            edge = _ratio(s[f"jump_edge{name}"], s["steps_edge"])
-            out[f"seam_ratio{name}"] = _ratio(
-                edge, _ratio(s[f"jump_inside{name}"], s["steps_inside"])
-            )
-        if f"tile_edge{name}" in s:
-            inside = _ratio(s[f"tile_inside{name}"], s["tile_pairs_inside"]) * s["tile_pairs_edge"]
-            out[f"tile_seam_ratio{name}"] = _ratio(
-                s[f"tile_edge{name}"].sum("along"), inside.sum("along")
-            )
-    for name in ("seam_ratio", "tile_seam_ratio"):
-        if f"{name}_truth" in out:
-            out[f"{name}_relative"] = _ratio(out[name], out[f"{name}_truth"])
-    return out
-
-
-def _ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
-    return numerator / denominator.where(denominator > 0)
-
-
-def _ratios(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
-    return xr.Dataset({n: _ratio(a[n], b[n]) for n in ERRORS if n in a and n in b})
-
-
-def _ranks(s: xr.Dataset) -> xr.Dataset:
-    found = {n: _ratio(s[k], s[k].sum("rank")) for n, k in RANKS.items() if k in s}
-    return xr.Dataset(found)
-
-
-def _distributions(s: xr.Dataset) -> xr.Dataset:
-    """Spectra, histograms and rank histograms of the whole record."""
-    out: dict[str, xr.DataArray] = {}
-    for name in ("rapsd", "rapsd_truth"):
-        if name in s:
-            out[name] = _ratio(s[name], s["spectra"])
-    for name in ("autocorrelation", "autocorrelation_truth"):
-        if name in s:
-            out[name] = _ratio(s[name], s[f"{name}_known"])
-    for name in ("histogram", "histogram_truth"):
-        if name in s:
-            out[name] = _ratio(s[name], s[name].sum("bin"))
-    found = xr.Dataset(out).merge(_ranks(s))
-    edges = xr.Variable("bin", EDGES[1:], {"units": RATE, "long_name": "upper edge of the bin"})
-    return found.assign_coords(bin=edges)

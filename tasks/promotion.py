@@ -19,7 +19,7 @@ from stvd.event_file import read_source
 from stvd.fingerprint import fingerprint
 from stvd.promotion import LEAST_RIVAL, Match, Verdict, judge, match, require_held_out
 from stvd.sampling import SamplerConfig
-from stvd.scores import flatten
+from stvd.score_tables import flatten
 from stvd.source import Source
 from tasks.progress import reporting_each
 from tasks.registry import (

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import httpx
 from icechunk import IcechunkError
+from mlflow.exceptions import MlflowException
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
@@ -37,6 +38,8 @@ def is_transient(error: BaseException) -> bool:
         return error.errno not in LASTING
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= 500
+    if isinstance(error, MlflowException):  # an answer that breaks off counts as 500, too
+        return error.get_http_status_code() >= 500
     return isinstance(error, IcechunkError | StorageUnavailable | Busy | httpx.TransportError)
 
 

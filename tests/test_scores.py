@@ -17,7 +17,8 @@ from scipy.stats import wasserstein_distance
 
 from stvd.intensity import EDGES, earth_mover_distance, intensity_histogram, quantile
 from stvd.piece_statistics import ScoreConfig
-from stvd.scores import flatten, score, score_ensemble, tabulate
+from stvd.score_tables import flatten, tabulate
+from stvd.scores import score, score_ensemble
 from stvd.statistics import Statistics, block_length, gather
 
 PLAIN = ScoreConfig(thresholds=(1.0,), scales=(1,), lags=(1,), block_frames=4)

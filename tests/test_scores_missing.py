@@ -11,7 +11,8 @@ from rain_samples import MM_PER_HOUR, area, axis, rain, record
 
 from stvd.diagnostics.spectra import on_fine_cells
 from stvd.piece_statistics import ScoreConfig
-from stvd.scores import score_ensemble, tabulate
+from stvd.score_tables import tabulate
+from stvd.scores import score_ensemble
 from stvd.spatial import largest_rectangle
 from stvd.statistics import gather
 

@@ -11,7 +11,9 @@ from rain_samples import MM_PER_HOUR, area, axis, rain, record
 from scores.probability import tail_tw_crps_for_ensemble
 
 from stvd.piece_statistics import ScoreConfig
-from stvd.scores import ERRORS, compare, score, score_ensemble, tabulate
+from stvd.score_formulas import ERRORS
+from stvd.score_tables import tabulate
+from stvd.scores import compare, score, score_ensemble
 from stvd.spatial import neighbour_jumps
 from stvd.statistics import gather
 

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from stvd.diagnostics.tables import area_table
-from stvd.scores import flatten, tabulate
+from stvd.score_tables import flatten, tabulate
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from stvd.diagnostics import plots
 from stvd.diagnostics.colours import INK
 
 Curves = Mapping[str, Mapping[int, Mapping[str, Mapping[str, Any]]]]
-"""Scores as of `stvd.scores.tabulate`, by solver and number of network calls."""
+"""Scores as of `stvd.score_tables.tabulate`, by solver and number of network calls."""
 SHOWN = {  # score: label and unit
     "crps_fair": ("fair CRPS (10⁻⁵ kg m⁻² s⁻¹)", 1e-5),
     "mse_sample": ("MSE of a member (10⁻⁸ kg² m⁻⁴ s⁻²)", 1e-8),

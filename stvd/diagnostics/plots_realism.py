@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from stvd.diagnostics.colours import FAINT, INK, units_text
 from stvd.diagnostics.plots import COLOURS, line_of, plain
-from stvd.scores import RATE
+from stvd.score_formulas import RATE
 
 SEAMS = {
     "seam_ratio": "between windows, members",

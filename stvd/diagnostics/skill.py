@@ -13,7 +13,8 @@ import xarray as xr
 from stvd.diagnostics.climate import SEASONS
 from stvd.lattice import TimeAxis
 from stvd.piece_statistics import ScoreConfig
-from stvd.scores import score, tabulate
+from stvd.score_tables import tabulate
+from stvd.scores import score
 from stvd.spectrum_box import Box, spectrum_box
 from stvd.statistics import Statistics, gather, merged
 

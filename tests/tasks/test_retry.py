@@ -8,6 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 from icechunk import IcechunkError
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from prefect.states import Completed, Failed
 
 from stvd.contract import CatalogError
@@ -53,6 +56,7 @@ def test_storage_and_network_come_back(error: Exception) -> None:
         OSError(errno.ENOSPC, "no space left on device"),
         MemoryError(),
         answered(404),
+        MlflowException("no such run", RESOURCE_DOES_NOT_EXIST),
     ],
     ids=repr,
 )
@@ -93,6 +97,28 @@ def test_a_call_waits_for_a_server_that_comes_back() -> None:
     thread.start()
     assert patiently(call) == 418
     thread.join()
+
+
+def test_an_answer_of_mlflow_that_breaks_off_is_asked_for_again() -> None:
+    answers = [b"", b"{}"]
+
+    class BreaksOff(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(answers.pop(0))
+
+    with HTTPServer(("127.0.0.1", 0), BreaksOff) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        client = MlflowClient(f"http://127.0.0.1:{server.server_port}")
+        try:
+            assert patiently(client.search_experiments) == []
+        finally:
+            server.shutdown()
+            thread.join()
+    assert not answers
 
 
 def test_what_does_not_mend_itself_is_not_waited_for() -> None:
