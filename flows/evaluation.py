@@ -56,13 +56,15 @@ def run(
         f"{share:.0%} of them with data, texture {event.texture:.2f}{told}"
     )
     how, curve = SamplerConfig.of(model.card.sampler, **sampler), {}
+    fewer = {number: how.model_copy(update={"steps": number}) for number in calls}
+    for choice in (how, *fewer.values()):
+        model.card.require_sampler(choice)
     with reporting_each() as progress:
         shared: dict[str, Any] = {"members": members, "seed": seed, "progress": progress}
         shared["engine"] = Engine(device=device or settings.device)
         evaluation = evaluate(model, event, sampler=how, systems=systems, folder=folder, **shared)
-        for number in calls:
-            fewer = how.model_copy(update={"steps": number})
-            scored = evaluate(model, event, sampler=fewer, systems=["stvd"], **shared)
+        for number, choice in fewer.items():
+            scored = evaluate(model, event, sampler=choice, systems=["stvd"], **shared)
             curve[number] = scored.table()["stvd"]
     document = evaluation.document(data if Path(data).exists() else None)
     curves = {str(how.solver): curve} if curve else {}

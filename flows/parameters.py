@@ -51,7 +51,9 @@ def production(
     settings = settings or Settings()
     record = find_source(source, settings)
     folder, model_version = find_checkpoint(checkpoint, record, settings)
-    sampler = SamplerConfig.of(Card.read(folder).sampler, solver=solver, steps=steps)
+    card = Card.read(folder)
+    sampler = SamplerConfig.of(card.sampler, solver=solver, steps=steps)
+    card.require_sampler(sampler)
     return Production(
         product=settings.product_uri(product or record.name),
         source=record,

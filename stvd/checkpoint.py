@@ -160,10 +160,22 @@ class Card(AnyCard):
     Parameters
     ----------
     sampler : that it is sampled with where none is asked for
+    distilled : that it is sampled with this one and no other (`stvd.distillation`)
     """
 
     model: ModelConfig
     sampler: SolverChoice = SolverChoice()
+    distilled: bool = False
+
+    def require_sampler(self, asked: SolverChoice) -> None:
+        """Raise `CheckpointError` where a distilled network is to be sampled as it was not trained to be."""
+        own = self.sampler
+        if self.distilled and (asked.solver, asked.steps) != (own.solver, own.steps):
+            raise CheckpointError(
+                f"{self.name} was distilled to {own.steps} calls of {own.solver}, and {asked.steps} of "
+                f"{asked.solver} are asked for: leave solver and steps empty, or take the checkpoint that "
+                "it was distilled from"
+            )
 
 
 @dataclass(frozen=True)
@@ -213,6 +225,7 @@ class Checkpoint:
         training: dict[str, Any],
         folder: str | Path,
         sampler: SolverChoice | None = None,
+        distilled: bool = False,
     ) -> Checkpoint:
         """Write a checkpoint and load it back, so that what is used is what ships."""
         Card.publish(
@@ -224,6 +237,7 @@ class Checkpoint:
             grid=grid,
             training=training,
             sampler=sampler or SolverChoice(),
+            distilled=distilled,
         )
         return cls.load(folder)
 
@@ -232,7 +246,14 @@ class Checkpoint:
         rain = self.channels.rain.model_copy(update={"linear_from": rate})
         channels, card = self.channels.model_copy(update={"rain": rain}), self.card
         return Checkpoint.create(
-            self.name, self.network, channels, card.grid, card.training, folder, card.sampler
+            self.name,
+            self.network,
+            channels,
+            card.grid,
+            card.training,
+            folder,
+            card.sampler,
+            distilled=card.distilled,
         )
 
 

@@ -94,7 +94,7 @@ def optimise(
 
     Parameters
     ----------
-    start : digest of the checkpoint that the weights of `network` are of, if any
+    start : what the weights of `network` are of: digest of a checkpoint, if any, and of what is made of it
 
     Raises
     ------

@@ -17,6 +17,7 @@ from stvd.catalog import describe, open_source
 from stvd.channel_scales import fit_channels
 from stvd.checkpoint import Checkpoint, CheckpointError, write_atomically
 from stvd.conditioning import Channels
+from stvd.distillation import Distillation
 from stvd.event import Event
 from stvd.model import ModelConfig, preset
 from stvd.optimisation import Progress
@@ -58,6 +59,8 @@ class Recipe(BaseModel):
         its folder; or the recipe of one, in YAML its file beside this one, which is trained first, into
         `start` below the folder of this one
     sampler : that the checkpoint is sampled with where none is asked for
+    distil : make a student of `start` that is sampled with fewer calls (`stvd.distillation`), in place of going
+        on with it; says the sampler itself
     training : of the loop
     """
 
@@ -81,6 +84,7 @@ class Recipe(BaseModel):
     noise_correlation: float = Field(0.0, ge=0, lt=1)
     start: Recipe | str | None = None
     sampler: SolverChoice = SolverChoice()
+    distil: Distillation | None = None
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
@@ -94,6 +98,12 @@ class Recipe(BaseModel):
         self.model(inputs)
         if self.start and "unet" in (self.objective, getattr(self.start, "objective", "")):
             raise ValueError("no deterministic UNet goes on from another training: leave start out")
+        if self.distil is not None:
+            if self.start is None or self.objective == "unet":
+                raise ValueError("only a checkpoint of STVD can be distilled: name it as start")
+            if "sampler" in self.model_fields_set:
+                raise ValueError("a student is sampled with its own calls: leave sampler out")
+            self.distil.require(self.training)
         if self.objective == "unet":
             if self.norm or self.temporal_levels:
                 raise ValueError(
@@ -274,6 +284,7 @@ def train_on(
             out,
             start=start,
             sampler=recipe.sampler,
+            distil=recipe.distil,
             device=device,
             on_log=on_log,
         )

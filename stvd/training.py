@@ -10,9 +10,10 @@ import torch
 
 from stvd.checkpoint import Checkpoint, GridContract, count_parameters
 from stvd.conditioning import Channels
+from stvd.distillation import Distillation, Student
 from stvd.engine import precision_on
 from stvd.event import Event
-from stvd.model import ModelConfig
+from stvd.model import STVD, ModelConfig
 from stvd.model.layers import set_recompute
 from stvd.optimisation import Progress, optimise
 from stvd.sampling import SolverChoice
@@ -29,6 +30,7 @@ def train(
     *,
     start: Checkpoint | None = None,
     sampler: SolverChoice | None = None,
+    distil: Distillation | None = None,
     device: str = "cpu",
     on_log: Callable[[Progress], None] | None = None,
     log_every: int = 50,
@@ -39,6 +41,7 @@ def train(
     ----------
     start : checkpoint of the same architecture whose weights are the first; None draws them
     sampler : that the checkpoint is to be sampled with where none is asked for
+    distil : make M a student of `start`, which is sampled with fewer calls and in no other way
 
     Raises
     ------
@@ -49,6 +52,11 @@ def train(
     torch.manual_seed(config.seed)
     network = model.build().to(device)
     if start is not None:
+        if start.card.distilled:
+            raise ValueError(
+                f"{start.name} was distilled and knows no other noise levels than its own: start from the "
+                "checkpoint that it was distilled from"
+            )
         if start.card.model != model:
             raise ValueError(
                 f"{start.name} cannot be gone on from: its architecture is not that of {name}. Take its "
@@ -56,14 +64,22 @@ def train(
             )
         network.load_state_dict(start.network.state_dict(), strict=True)
     set_recompute(network, config.recompute)
+    trained: STVD | Student = network
+    before = start.digest if start else None
+    if distil is not None:
+        if start is None:
+            raise ValueError(f"{name} is to be a student: give its teacher (start)")
+        distil.require(config)
+        trained = Student(network, start.network.to(device), distil)
+        before = f"{before} distilled {distil.model_dump_json()}"
     optimise(
-        network,
+        trained,
         model,
         channels,
         events,
         config,
         out,
-        start=start.digest if start else None,
+        start=before,
         on_log=on_log,
         log_every=log_every,
     )
@@ -78,7 +94,11 @@ def train(
         known = start.card.training
         record["events"] = list(dict.fromkeys([*known["events"], *record["events"]]))
         record["start"] = {"name": start.name, "digest": start.digest, "training": known}
-    return Checkpoint.create(name, network, channels, grid, record, out, sampler)
+    if distil is not None:
+        record["distil"], sampler = distil.model_dump(), distil.sampler
+    return Checkpoint.create(
+        name, network, channels, grid, record, out, sampler, distilled=distil is not None
+    )
 
 
 def training_record(

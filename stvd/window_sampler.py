@@ -43,6 +43,7 @@ class WindowSampler:
         self.sampler, self.engine = sampler, engine
         self.plan = BatchPlan(1, 1)
         _require_fit(checkpoint, coarse, grid)
+        checkpoint.card.require_sampler(sampler)
         self.coarse = coarse
         self.axis = TimeAxis(
             epoch=coarse.attrs["epoch"],
