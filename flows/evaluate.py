@@ -10,7 +10,6 @@ from pydantic import Field
 from flows.parameters import Seed, Solver, Steps, find_source
 from flows.settings import Settings
 from stvd.promotion import Verdict
-from stvd.sampling import SamplerConfig
 from tasks.promotion import Scoring, contenders, decide, score
 
 
@@ -45,13 +44,12 @@ def evaluate(
     """
     settings = Settings()
     asked = {"solver": solver, "steps": steps, "conserve": conserve}
-    asked = {key: value for key, value in asked.items() if value is not None}
     how = Scoring(
         sources=tuple(find_source(name, settings) for name in data),
         frames=frames,
         members=members,
         seed=seed,
-        sampler=None if asked == {"conserve": True} else SamplerConfig.model_validate(asked),
+        asked=asked,
         device=settings.device,
     )
     who = contenders(model)

@@ -63,6 +63,7 @@ def production(
         seed=seed,
         solver=sampler.solver,
         steps=sampler.steps,
+        inflation=sampler.inflation,
         conserve=conserve,
         windows=windows,
         cell_frames=cell_frames,

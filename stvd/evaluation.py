@@ -27,7 +27,7 @@ from stvd.sampling import SamplerConfig
 from stvd.score_tables import tabulate
 from stvd.scores import compare, score
 from stvd.statistics import Statistics, block_length, gather
-from stvd.systems import PIECE_VALUES, SYSTEMS, records
+from stvd.systems import PIECE_VALUES, SYSTEMS, Sampling, records, sampler_of
 
 PACKAGES = ("stvd", "torch", "numpy", "xarray", "scores")
 
@@ -121,7 +121,7 @@ def evaluate(
     *,
     members: int = 10,
     seed: int = 0,
-    sampler: SamplerConfig | None = None,
+    sampler: Sampling | None = None,
     engine: Engine | None = None,
     systems: Sequence[str] = SYSTEMS,
     baselines: Mapping[str, Downscaler] | None = None,
@@ -138,7 +138,8 @@ def evaluate(
     seed : of the noise of every system
     systems : of `SYSTEMS` and the names of `baselines` and `rivals`, in the order of the result
     baselines : further systems by name
-    sampler : of this checkpoint and its rivals; None samples each as it says itself
+    sampler : of this checkpoint and its rivals, or what is asked for, such as `steps`, in place of what each
+        says itself
     rivals : further checkpoints by name
     folder : of the checkpoint, where the table of the quantile mapping lies beside the weights;
         without one that system is left out
@@ -149,7 +150,7 @@ def evaluate(
     ValueError
         If the record lacks what the checkpoint needs, or a system is not known.
     """
-    how = sampler or SamplerConfig.of(checkpoint.card.sampler)
+    how = sampler_of(checkpoint, sampler)
     runs, notes = records(
         checkpoint,
         event,

@@ -160,6 +160,7 @@ def sampler(production: Production) -> SamplerConfig:
     return SamplerConfig(
         solver=production.solver,
         steps=production.steps,
+        inflation=production.inflation,
         conserve=production.conserve,
         windows=production.spec.windows,
     )

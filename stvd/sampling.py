@@ -27,12 +27,15 @@ class SolverChoice(BaseModel):
     solver : `dpmpp2m_sde` (Lu et al. 2022, SDE-DPM-Solver++ 2M, partly stochastic), `dpmpp2m` (DPM-Solver++ 2M)
         or `ddim` (Song et al. 2021, η = 0)
     steps : network calls a sample
+    inflation : factor of the noise that `dpmpp2m_sde` adds, to give back spread that a trained network
+        loses (S_noise of Karras et al. 2022); chosen on held-out rain
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     solver: Solver = "dpmpp2m"
     steps: int = Field(8, ge=1, le=1000)
+    inflation: float = Field(1.02, ge=1, le=1.1)
 
 
 class SamplerConfig(SolverChoice):
@@ -40,10 +43,8 @@ class SamplerConfig(SolverChoice):
 
     Parameters
     ----------
-    solver, steps : as in `SolverChoice`
+    solver, steps, inflation : as in `SolverChoice`
     eta : how stochastic `dpmpp2m_sde` is: 0 is `dpmpp2m`, 1 the reverse SDE
-    inflation : factor of the noise that `dpmpp2m_sde` adds, to give back spread that a trained network
-        loses (S_noise of Karras et al. 2022)
     log_snr : first and last noise level; the grid between is uniform in log SNR
     conserve : scale each block of fine cells so that its mean is the coarse input
     windows : `overlapping` windows share frames and are sampled side by side, without a seam;
@@ -55,7 +56,6 @@ class SamplerConfig(SolverChoice):
     """
 
     eta: float = Field(0.4, ge=0, le=1)
-    inflation: float = Field(1.02, ge=1, le=1.1)
     log_snr: tuple[float, float] = (LOG_SNR_MIN, LOG_SNR_MAX)
     conserve: bool = True
     windows: WindowRule = "overlapping"

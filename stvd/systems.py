@@ -28,6 +28,8 @@ from stvd.event import spacing_km
 from stvd.event_file import EventFile
 from stvd.sampling import SamplerConfig
 
+Sampling = SamplerConfig | Mapping[str, object]
+"""A sampler, or what is asked for in place of what each checkpoint says of itself."""
 SYSTEMS = ("stvd", "bicubic", "quantile_mapping", "rainfarm")
 PIECE_VALUES = 4_000_000  # of an ensemble that are worked on at once
 
@@ -38,7 +40,7 @@ def records(
     *,
     members: int = 10,
     seed: int = 0,
-    sampler: SamplerConfig | None = None,
+    sampler: Sampling | None = None,
     engine: Engine | None = None,
     systems: Sequence[str] = SYSTEMS,
     baselines: Mapping[str, Downscaler] | None = None,
@@ -68,11 +70,19 @@ def records(
             require(sampling[name], event)
             allowed, said = _widened(sampling[name], event)
             notes += [*said, *_held_texture(sampling[name], event)]
-            own = sampler or SamplerConfig.of(allowed.card.sampler)
-            runs[name] = sampled(allowed, event, members, seed, own, engine)
+            runs[name] = sampled(
+                allowed, event, members, seed, sampler_of(allowed, sampler), engine
+            )
         elif name in known:
             runs[name] = _of_baseline(known[name], event, members, seed)
     return runs, tuple(notes)
+
+
+def sampler_of(checkpoint: Checkpoint, sampler: Sampling | None) -> SamplerConfig:
+    """How a checkpoint is sampled."""
+    if isinstance(sampler, SamplerConfig):
+        return sampler
+    return SamplerConfig.of(checkpoint.card.sampler, **(sampler or {}))
 
 
 def require(checkpoint: Checkpoint, event: EventFile) -> None:

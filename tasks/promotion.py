@@ -6,6 +6,7 @@ import logging
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -18,7 +19,6 @@ from stvd.evaluation import Evaluation, evaluate
 from stvd.event_file import read_source
 from stvd.fingerprint import fingerprint
 from stvd.promotion import LEAST_RIVAL, Match, Verdict, judge, match, require_held_out
-from stvd.sampling import SamplerConfig
 from stvd.score_tables import flatten
 from stvd.source import Source
 from tasks.progress import reporting_each
@@ -52,7 +52,7 @@ class Contenders(BaseModel):
 
 
 class Scoring(BaseModel):
-    """How contenders are scored, the same for both; `sampler` None samples each as it says itself."""
+    """How contenders are scored, the same for both; each is sampled as it says itself but for `asked`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,7 +60,7 @@ class Scoring(BaseModel):
     frames: str | None
     members: int
     seed: int
-    sampler: SamplerConfig | None
+    asked: dict[str, Any]
     device: str
 
 
@@ -192,7 +192,7 @@ def _score_record(
             read_source(source, frames=how.frames),
             members=how.members,
             seed=how.seed,
-            sampler=how.sampler,
+            sampler=how.asked,
             engine=Engine.model_validate({"device": how.device}),
             systems=("stvd", *rivals, LEAST_RIVAL),
             rivals=rivals,

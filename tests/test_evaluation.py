@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,9 @@ from stvd.engine import Engine
 from stvd.evaluation import Evaluation, evaluate, score_config, sha256_of, write
 from stvd.event_file import EventFile, read_event
 from stvd.model import preset
-from stvd.sampling import SamplerConfig
+from stvd.sampling import SamplerConfig, SolverChoice
 from stvd.source import Source
-from stvd.systems import sampled
+from stvd.systems import records, sampled
 from stvd.transforms import RainTransform
 
 ENGINE = Engine(
@@ -292,6 +293,21 @@ def test_the_ensemble_is_that_of_a_product(tmp_path: Path, model: Checkpoint):
         assert np.array_equal(part.isel(time=piece).values, product[:, 3:9][:, piece])
     assert np.array_equal(part.isel(time=4, member=1).values, product[1, 7])
     assert np.array_equal(part.isel(time=[5, 0], y=slice(2, 9)).values, product[:, [8, 3], 2:9])
+
+
+def test_every_checkpoint_is_sampled_as_it_says_but_for_what_is_asked(
+    tmp_path: Path, model: Checkpoint
+):
+    event = read_event(radar_file(tmp_path / "event.nc", rain(5)))
+    told = model.card.model_copy(update={"sampler": SolverChoice(solver="ddim", steps=4)})
+    runs, _ = records(
+        model, event, members=1, sampler={"steps": 3, "solver": None}, engine=ENGINE,
+        systems=("stvd", "other"), rivals={"other": replace(model, card=told)},
+    )  # fmt: skip
+    for name, solver in (("stvd", "dpmpp2m"), ("other", "ddim")):
+        how = SamplerConfig(solver=solver, steps=3)
+        assert np.array_equal(runs[name].values, sampled(model, event, 1, 0, how, ENGINE).values)
+    assert not np.array_equal(runs["stvd"].values, runs["other"].values)
 
 
 @pytest.fixture

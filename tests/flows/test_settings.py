@@ -84,16 +84,22 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_product_is_sampled_as_its_model_says_unless_asked_otherwise(tmp_path: Path) -> None:
     from flows.parameters import production
+    from stvd import generate
     from stvd.checkpoint import Checkpoint
+    from stvd.production import Production
     from stvd.sampling import SolverChoice
 
     of = Checkpoint.load(ROOT / "checkpoints" / "gcm")
-    folder, choice = tmp_path / "model", SolverChoice(solver="ddim", steps=7)
+    folder, choice = tmp_path / "model", SolverChoice(solver="ddim", steps=7, inflation=1.04)
     Checkpoint.create("model", of.network, of.channels, of.card.grid, {}, folder, choice)
     settings = Settings(catalog=str(ROOT / "catalogs" / "demo.yaml"))
 
-    def made(**asked: Any) -> tuple[str, int]:
-        how = production(
+    def made(**asked: Any) -> tuple[str, int, float]:
+        how = generate.sampler(made_as(**asked))
+        return how.solver, how.steps, how.inflation
+
+    def made_as(**asked: Any) -> Production:
+        return production(
             source="gcm_demo",
             product="rain",
             checkpoint=str(folder),
@@ -101,8 +107,7 @@ def test_a_product_is_sampled_as_its_model_says_unless_asked_otherwise(tmp_path:
             settings=settings,
             **asked,
         )
-        return how.solver, how.steps
 
-    assert made() == ("ddim", 7)
-    assert made(steps=3) == ("ddim", 3)
-    assert made(solver="dpmpp2m_sde") == ("dpmpp2m_sde", 7)
+    assert made() == ("ddim", 7, 1.04)
+    assert made(steps=3) == ("ddim", 3, 1.04)
+    assert made(solver="dpmpp2m_sde") == ("dpmpp2m_sde", 7, 1.04)
