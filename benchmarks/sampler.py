@@ -53,7 +53,9 @@ def main() -> None:
     curves: dict[str, dict[int, dict[str, Any]]] = {}
     for solver in given.solvers:
         for calls in given.calls:
-            sampler = SamplerConfig(solver=solver, steps=calls, windows=given.windows)
+            sampler = SamplerConfig.of(
+                checkpoint.card.sampler, solver=solver, steps=calls, windows=given.windows
+            )
             sums = work.score(event, f"{solver}_{calls}", checkpoint, sampler=sampler)
             assert sums is not None
             curves.setdefault(solver, {})[calls] = table(sums)
