@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +122,13 @@ def storage(url: str, **more: float) -> StorageOptions:
 
 
 def _ports(number: int) -> list[int]:
-    """Free ports whose gRPC neighbours, 10000 above, are free too."""
-    found: list[int] = []
-    with ExitStack() as probes:
-        while len(found) < number:
-            probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port < 55_000 and _free(port + 10_000):
-                found.append(port)
-    return found
+    """Free ports whose gRPC neighbours, 10000 above, are free too.
+
+    Neither are among those that the system gives out, nor is a neighbour ever one of the ports.
+    """
+    drawn = iter(random.SystemRandom().sample(range(11_000, 21_000), 10_000))
+    free = (port for port in drawn if _free(port) and _free(port + 10_000))
+    return list(islice(free, number))
 
 
 def _free(port: int) -> bool:
