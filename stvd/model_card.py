@@ -25,7 +25,8 @@ def model_card(
         "what for": description,
         "inputs": ", ".join(inputs),
         "frames sampled jointly": card.model.window,
-        "sampled with": f"{card.sampler.solver}, {card.sampler.steps} calls",
+        "sampled with": f"{card.sampler.solver}, {card.sampler.steps} calls"
+        + (", and in no other way" if card.distilled else ""),
         "fine cells a coarse cell": grid.factor,
         "serves steps of": _span(grid.step_seconds, "s"),
         "serves spacings of": _span(grid.spacing_km, "km"),
