@@ -64,6 +64,7 @@ def production(
         solver=sampler.solver,
         steps=sampler.steps,
         inflation=sampler.inflation,
+        noise_correlation=sampler.noise_correlation,
         conserve=conserve,
         windows=windows,
         cell_frames=cell_frames,

@@ -161,6 +161,7 @@ def sampler(production: Production) -> SamplerConfig:
         solver=production.solver,
         steps=production.steps,
         inflation=production.inflation,
+        noise_correlation=production.noise_correlation,
         conserve=production.conserve,
         windows=production.spec.windows,
     )

@@ -40,7 +40,8 @@ class Production(BaseModel):
     model_version : `models:/name/version` where the model comes from a registry
     members : of the ensemble
     seed : of the noise
-    solver, steps, inflation, conserve : how a sample is drawn (`stvd.sampling.SamplerConfig`)
+    solver, steps, inflation, noise_correlation, conserve : how a sample is drawn
+        (`stvd.sampling.SamplerConfig`)
     windows : `overlapping` or `independent` (`stvd.lattice.WindowLattice`); None takes what the product
         has, `overlapping` for a new one
     cell_frames : frames of a partition; None takes about a month. A product keeps its own
@@ -63,6 +64,7 @@ class Production(BaseModel):
     solver: Solver = "dpmpp2m"
     steps: int = Field(8, ge=1, le=1000)
     inflation: float = Field(1.02, ge=1, le=1.1)
+    noise_correlation: float | None = Field(None, ge=0, lt=1)
     conserve: bool = True
     windows: WindowRule | None = None
     cell_frames: int | None = Field(None, ge=1)

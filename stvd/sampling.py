@@ -29,6 +29,7 @@ class SolverChoice(BaseModel):
     steps : network calls a sample
     inflation : factor of the noise that `dpmpp2m_sde` adds, to give back spread that a trained network
         loses (S_noise of Karras et al. 2022); chosen on held-out rain
+    noise_correlation : of the noise of neighbouring frames; None is that of the training
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +37,7 @@ class SolverChoice(BaseModel):
     solver: Solver = "dpmpp2m"
     steps: int = Field(8, ge=1, le=1000)
     inflation: float = Field(1.02, ge=1, le=1.1)
+    noise_correlation: float | None = Field(None, ge=0, lt=1, exclude_if=lambda rho: rho is None)
 
 
 class SamplerConfig(SolverChoice):
@@ -43,7 +45,7 @@ class SamplerConfig(SolverChoice):
 
     Parameters
     ----------
-    solver, steps, inflation : as in `SolverChoice`
+    solver, steps, inflation, noise_correlation : as in `SolverChoice`
     eta : how stochastic `dpmpp2m_sde` is: 0 is `dpmpp2m`, 1 the reverse SDE
     log_snr : first and last noise level; the grid between is uniform in log SNR
     conserve : scale each block of fine cells so that its mean is the coarse input

@@ -63,7 +63,8 @@ class WindowSampler:
         pieces = self.domain.pieces(sampler, network.multiple).to(engine.device)
         kept = KEPT * 2**30 * (engine.memory_gib or 1.0) / windows_held(sampler.steps)
         self.network = TiledSTVD(network, pieces, keep_bytes=kept)
-        faces, correlation = (self.domain.tiles, self.domain.shape), network.noise_correlation
+        faces, correlation = (self.domain.tiles, self.domain.shape), sampler.noise_correlation
+        correlation = network.noise_correlation if correlation is None else correlation
         self.draws = [
             RecordNoise(seed, members, *faces, correlation, draw)
             for draw in range(sampler.steps if sampler.stochastic else 1)

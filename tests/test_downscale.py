@@ -134,6 +134,23 @@ def test_a_checkpoint_says_how_it_is_sampled(checkpoint, tmp_path):
     assert not np.array_equal(plain, ours)
 
 
+def test_noise_is_as_correlated_as_is_asked_for(checkpoint, tmp_path):
+    other = checkpoint.network.config.model_copy(update={"noise_correlation": 0.5}).build()
+    other.load_state_dict(checkpoint.network.state_dict())
+    card = checkpoint.card
+    trained = Checkpoint.create("other", other, card.channels, card.grid, {}, tmp_path)
+    asked = sample(checkpoint, range(3), sampler=SamplerConfig(steps=3, noise_correlation=0.5))
+    assert np.array_equal(asked, sample(trained, range(3)))
+    white = sample(trained, range(3), sampler=SamplerConfig(steps=3, noise_correlation=0.0))
+    assert np.array_equal(white, sample(checkpoint, range(3)))
+    assert not np.array_equal(asked, white)
+
+
+def test_a_sampler_that_asks_for_no_correlation_has_the_fingerprint_it_had():
+    assert "noise_correlation" not in SamplerConfig().model_dump(mode="json")
+    assert SamplerConfig(noise_correlation=0.0).model_dump()["noise_correlation"] == 0
+
+
 def test_what_is_asked_for_goes_before_what_a_checkpoint_says():
     choice = SolverChoice(solver="dpmpp2m_sde", steps=10)
     assert SamplerConfig.of(choice, solver=None, steps=4, conserve=False) == SamplerConfig(

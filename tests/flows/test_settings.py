@@ -90,13 +90,14 @@ def test_a_product_is_sampled_as_its_model_says_unless_asked_otherwise(tmp_path:
     from stvd.sampling import SolverChoice
 
     of = Checkpoint.load(ROOT / "checkpoints" / "gcm")
-    folder, choice = tmp_path / "model", SolverChoice(solver="ddim", steps=7, inflation=1.04)
+    folder = tmp_path / "model"
+    choice = SolverChoice(solver="ddim", steps=7, inflation=1.04, noise_correlation=0.3)
     Checkpoint.create("model", of.network, of.channels, of.card.grid, {}, folder, choice)
     settings = Settings(catalog=str(ROOT / "catalogs" / "demo.yaml"))
 
-    def made(**asked: Any) -> tuple[str, int, float]:
+    def made(**asked: Any) -> tuple[str, int, float, float | None]:
         how = generate.sampler(made_as(**asked))
-        return how.solver, how.steps, how.inflation
+        return how.solver, how.steps, how.inflation, how.noise_correlation
 
     def made_as(**asked: Any) -> Production:
         return production(
@@ -108,6 +109,6 @@ def test_a_product_is_sampled_as_its_model_says_unless_asked_otherwise(tmp_path:
             **asked,
         )
 
-    assert made() == ("ddim", 7, 1.04)
-    assert made(steps=3) == ("ddim", 3, 1.04)
-    assert made(solver="dpmpp2m_sde") == ("dpmpp2m_sde", 7, 1.04)
+    assert made() == ("ddim", 7, 1.04, 0.3)
+    assert made(steps=3) == ("ddim", 3, 1.04, 0.3)
+    assert made(solver="dpmpp2m_sde") == ("dpmpp2m_sde", 7, 1.04, 0.3)
