@@ -28,6 +28,8 @@ log = logging.getLogger("stvd.partition")
 
 TAGGED = ("model", "model_version", "device", "precision", "threads", "open_end")
 """Of the provenance, what runs are found and told apart by."""
+SETTINGS = {"members", "seed", "solver", "steps", "inflation", "noise_correlation", "conserve"}
+"""Of a production, what decides the numbers beside its model, and is compared as parameters."""
 
 
 @task(name="check", **PATIENTLY)
@@ -82,7 +84,7 @@ def record(production: Production, outcome: Outcome, findings: list[Finding]) ->
         _link(known, outcome)
         return known.id
     entry = Product.open(production.product, storage=production.storage).ledger()[outcome.partition]
-    settings = production.model_dump(include={"members", "seed", "solver", "steps", "conserve"})
+    settings = production.model_dump(include=SETTINGS, exclude_none=True)
     made = entry.provenance
     with tracked(
         experiment=experiment,

@@ -38,6 +38,7 @@ def test_a_partition_has_one_run_with_what_it_holds(
     assert run.data.metrics["pr_mean_mmh"] == pytest.approx(3600 * float(mean), rel=1e-5)
     assert run.data.metrics["pr_max_mmh"] == pytest.approx(3600 * float(published.pr.max()))
     assert 0 < run.data.metrics["wet_share"] <= 1
+    assert {"solver", "steps", "inflation"} <= run.data.params.keys()
     (entry,) = Product.open(product).ledger().values()
     assert run.data.metrics["seconds"] == entry.seconds
     tags = run.data.tags
