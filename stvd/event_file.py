@@ -25,13 +25,13 @@ from stvd.lattice import TimeAxis
 from stvd.layout import catalog_of_file
 from stvd.source import Source
 from stvd.structure import texture, texture_step
+from stvd.transforms import MM_PER_HOUR
 
 DEGREES = {"lat": "degrees_north", "latitude": "degrees_north"}
 DEGREES |= {"lon": "degrees_east", "longitude": "degrees_east"}
 METRES = {"y": "m", "x": "m"}
-CONTEXT = (
-    64  # frames before and after the scored ones that are read too, for the windows around them
-)
+CONTEXT = 64  # frames before and after the scored ones that are read with them, for the windows around them
+TRACE = 0.01 * MM_PER_HOUR  # kg m-2 s-1, rain so little below 0 is 0
 MEMORY = 2 << 30  # bytes of truth that are kept in memory; a longer record is read again and again
 
 
@@ -47,6 +47,7 @@ class EventFile:
     frames : absolute frames that are scored
     context : absolute frames of which the coarse fields were read
     record : absolute frames that there are
+    whole : as `coarse` on `record`, not yet read
     """
 
     name: str
@@ -57,6 +58,7 @@ class EventFile:
     frames: range
     context: range
     record: range
+    whole: xr.Dataset
 
     @property
     def axis(self) -> TimeAxis:
@@ -75,6 +77,15 @@ class EventFile:
         """Scaling exponent of the truth (`stvd.structure.texture`), of some frames, if there are many."""
         some = self.truth[:: texture_step(len(self.frames), self.truth[0].size)]
         return float(texture(torch.from_numpy(f.values) for f in some))
+
+    def coarse_on(self, frames: range) -> xr.Dataset:
+        """Coarse fields of `context` and of those of `frames` that there are, in memory."""
+        first = max(self.record.start, min(frames.start, self.context.start))
+        stop = min(self.record.stop, max(frames.stop, self.context.stop))
+        if range(first, stop) == self.context:
+            return self.coarse
+        here = slice(first - self.record.start, stop - self.record.start)
+        return self.whole.isel(time=here).load()
 
     def scored_coarse(self) -> xr.DataArray:
         """Coarse precipitation of the scored frames, NaN where it is not valid."""
@@ -168,22 +179,37 @@ def _event(
     context = range(
         max(record.start, scored.start - CONTEXT), min(record.stop, scored.stop + CONTEXT)
     )
-    coarse = coarse.isel(time=slice(context.start - record.start, context.stop - record.start))
+    whole = coarse.assign(pr=_without_traces(coarse["pr"]))
+    coarse = whole.isel(time=slice(context.start - record.start, context.stop - record.start))
     fine = truth["pr"].isel(time=slice(scored.start - record.start, scored.stop - record.start))
     if fine.nbytes <= MEMORY:
         coarse, fine = dask.compute(coarse, fine)  # at once: they may come from the same values
     coarse = coarse.load()
     factor = int(coarse.attrs["factor"])
+    complete, negative = dask.compute(_complete(fine, factor), (fine < -TRACE).sum())
+    counts = {"fine": (fine, negative), "coarse": (coarse["pr"], (coarse["pr"] < 0).sum())}
+    for which, (rain, below) in counts.items():
+        if below:
+            raise CatalogError(
+                f"{name}: {int(below)} values of {which} pr are below 0, down to {float(rain.min()):.2g} "
+                "kg m-2 s-1, which no rain is. Correct the file, or its units, scale and offset."
+            )
+    fine = _without_traces(fine)
     here = slice(scored.start - context.start, scored.stop - context.start)
     valid = coarse["pr"].isel(time=here).notnull().rename("valid")
-    valid = valid.copy(data=valid.values & _complete(fine, factor).values)
+    valid = valid.copy(data=valid.values & complete.values)
     if not bool(valid.any()):
         raise CatalogError(
             f"{name}: no coarse cell has data in all its {factor} × {factor} fine cells in any frame "
             f"of {axis.period(scored)}, so nothing can be scored."
         )
     fine = fine.where(refined(valid, fine, factor))
-    return EventFile(name, coarse, grid, fine, valid, scored, context, record)
+    return EventFile(name, coarse, grid, fine, valid, scored, context, record, whole)
+
+
+def _without_traces(rain: xr.DataArray) -> xr.DataArray:
+    """Rain with what rounding or spectral ringing puts a trace below 0 set to it."""
+    return rain.where(~((rain < 0) & (rain >= -TRACE)), 0.0).assign_attrs(rain.attrs)
 
 
 def refined(valid: xr.DataArray, like: xr.DataArray, factor: int) -> xr.DataArray:
@@ -208,7 +234,7 @@ def refined(valid: xr.DataArray, like: xr.DataArray, factor: int) -> xr.DataArra
 def _complete(fine: xr.DataArray, factor: int) -> xr.DataArray:
     """Whether every cell of a block has a value, shape (time, [tile,] y / factor, x / factor)."""
     bare = fine.drop_vars([n for n, c in fine.coords.items() if {"y", "x"} & set(c.dims)])
-    return bare.notnull().coarsen(y=factor, x=factor).all().compute()
+    return bare.notnull().coarsen(y=factor, x=factor).all()
 
 
 def _frames(text: str | None, record: range) -> range:

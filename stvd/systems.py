@@ -26,6 +26,7 @@ from stvd.downscale import downscale
 from stvd.engine import Engine
 from stvd.event import spacing_km
 from stvd.event_file import EventFile
+from stvd.lattice import WindowLattice
 from stvd.sampling import SamplerConfig
 
 Sampling = SamplerConfig | Mapping[str, object]
@@ -130,10 +131,13 @@ def sampled(
     DataArray, shape (member, time, [tile,] y, x), kg m-2 s-1, float32; best read in order of time
     """
 
+    lattice = WindowLattice(length=checkpoint.window, rule=sampler.windows)
+    coarse = event.coarse_on(lattice.reads(event.frames, sampler.steps))
+
     def blocks(frames: range) -> Iterator[np.ndarray]:
         for block in downscale(
             checkpoint,
-            event.coarse,
+            coarse,
             event.grid,
             frames=frames,
             members=range(members),

@@ -98,7 +98,7 @@ class RainTransform(BaseModel):
                 rates, scores = self._fitted()
                 u = _piecewise_linear(y, scores, rates)
         rate = self.c * u
-        return rate.where(rate >= self.dry, 0.0)
+        return rate.masked_fill(rate < self.dry, 0.0)  # NaN stays, to be seen
 
     def _box_cox(self, u: Tensor) -> Tensor:
         if self.linear_from is None:

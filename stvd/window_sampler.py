@@ -17,6 +17,7 @@ from stvd.event import spacing_km
 from stvd.lattice import TimeAxis, WindowLattice
 from stvd.model.diffusion import clean_from_velocity
 from stvd.noise import RecordNoise
+from stvd.plausibility import ImplausibleSample
 from stvd.sampling import SamplerConfig
 from stvd.tiling import TiledConditioning, TiledSTVD
 from stvd.window_chain import Finished
@@ -38,7 +39,7 @@ class WindowSampler:
         sampler: SamplerConfig,
         engine: Engine,
     ) -> None:
-        self.channels = checkpoint.channels
+        self.name, self.channels = checkpoint.name, checkpoint.channels
         self.lattice = WindowLattice(length=checkpoint.window, rule=sampler.windows)
         self.sampler, self.engine = sampler, engine
         self.plan = BatchPlan(1, 1)
@@ -139,6 +140,13 @@ class WindowSampler:
     def rates(self, done: Finished) -> np.ndarray:
         """What is sampled as rates, shape (member, time, tile, y, x), kg m-2 s-1."""
         rate = self.channels.rain.inverse(done.mean + done.residual)
+        if not rate.isfinite().all():
+            raise ImplausibleSample(
+                f"{self.name} gives values that are not finite for {self.axis.period(done.frames)} of "
+                f"{self.coarse.attrs['source']}. Look for infinite or absurd values in the input, and "
+                "compare it with the training data of the checkpoint",
+                ("the network gives values that are not finite",),
+            )
         if self.sampler.conserve:  # no block lies on two faces
             rain = stacked(self.read(done.frames)[:, 0].to(rate))
             rate = conserve(
@@ -161,6 +169,12 @@ def _require_fit(checkpoint: Checkpoint, coarse: xr.Dataset, grid: xr.Dataset) -
             f"{name} has no {', '.join(missing)}, which checkpoint {checkpoint.name} needs: map them in the "
             "catalog, or use a checkpoint that does without"
         )
+    for static in channels.statics:
+        if gone := int((~np.isfinite(grid[static].values)).sum()):
+            raise ValueError(
+                f"{static} of {name} has {gone} of {grid[static].size} values missing. Fill it in the source: "
+                "sea has height 0 and land fraction 0"
+            )
     factor = int(coarse.attrs["factor"])
     checkpoint.card.grid.require(
         factor=factor,

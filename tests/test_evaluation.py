@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from stvd.downscale import downscale
 from stvd.engine import Engine
 from stvd.evaluation import Evaluation, evaluate, score_config, sha256_of, write
 from stvd.event_file import EventFile, read_event
+from stvd.lattice import WindowLattice
 from stvd.model import preset
+from stvd.plausibility import ImplausibleSample
 from stvd.sampling import SamplerConfig, SolverChoice
 from stvd.source import Source
 from stvd.systems import records, sampled
@@ -58,6 +61,12 @@ def checkpoint(
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return checkpoint(tmp_path_factory.mktemp("model"))
+
+
+def ensemble(model: Checkpoint, event: EventFile) -> xr.DataArray:
+    """A member, on a record of any grid and time step."""
+    runs, _ = records(model, event, members=1, sampler=SAMPLER, engine=ENGINE, systems=["stvd"])
+    return runs["stvd"]
 
 
 def rain(frames: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
@@ -273,6 +282,48 @@ def test_a_record_with_a_break_is_refused(tmp_path: Path):
         read_event(tmp_path / "broken.nc")
 
 
+@pytest.mark.parametrize("which", ["fine", "coarse"])
+def test_rain_below_zero_is_refused_but_for_a_trace(tmp_path: Path, which: str):
+    path = paired_file(tmp_path / "pair.nc")
+    name = {"fine": "pr", "coarse": "pr_coarse"}[which]
+    with xr.open_dataset(path, decode_times=False) as file:
+        rain = file[name].copy(deep=True)
+        dry = rain[1, 0, 0] = -1e-6  # 0.0036 mm/h
+        file.assign({name: rain}).to_netcdf(tmp_path / "trace.nc")
+        rain[2, 1, 1] = -1e-4
+        file.assign({name: rain}).to_netcdf(tmp_path / "negative.nc")
+    event = read_event(tmp_path / "trace.nc")
+    assert dry < 0
+    assert (event.truth if which == "fine" else event.coarse["pr"])[1, 0, 0] == 0
+    with pytest.raises(CatalogError, match=f"1 values of {which} pr are below 0, down to -0.0001"):
+        read_event(tmp_path / "negative.nc")
+
+
+def test_a_static_field_with_holes_is_refused_by_those_who_use_it(
+    tmp_path: Path, model: Checkpoint
+):
+    path = paired_file(tmp_path / "pair.nc")
+    with xr.open_dataset(path, decode_times=False) as file:
+        heights = file["orog"].copy(deep=True)
+        heights[3, 4] = np.nan
+        file.assign(orog=heights).to_netcdf(tmp_path / "sea.nc")
+    event = read_event(tmp_path / "sea.nc")
+    wants = checkpoint(tmp_path / "model", predictors=("tas",), statics=("orog",))
+    with pytest.raises(ValueError, match="orog of sea has 1 of 1024 values missing"):
+        ensemble(wants, event).load()
+    assert np.isfinite(ensemble(model, event)).all()
+
+
+def test_a_network_that_breaks_down_is_no_even_rain(tmp_path: Path, model: Checkpoint):
+    event = read_event(paired_file(tmp_path / "pair.nc"))
+    broken = checkpoint(tmp_path / "model", predictors=("tas",), statics=("orog",))
+    event.coarse["tas"][2, 1, 3] = np.inf
+    with pytest.raises(
+        ImplausibleSample, match=r"test gives values that are not finite for .* of pair"
+    ):
+        ensemble(broken, event).load()
+
+
 # --- the numbers of the product
 
 
@@ -308,6 +359,29 @@ def test_every_checkpoint_is_sampled_as_it_says_but_for_what_is_asked(
         how = SamplerConfig(solver=solver, steps=3)
         assert np.array_equal(runs[name].values, sampled(model, event, 1, 0, how, ENGINE).values)
     assert not np.array_equal(runs["stvd"].values, runs["other"].values)
+
+
+def test_a_part_is_sampled_with_all_the_frames_that_its_calls_reach(
+    tmp_path: Path, model: Checkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    path = radar_file(tmp_path / "event.nc", rain(200, (16, 16)))
+    part, whole = read_event(path, frames="100:102"), read_event(path)
+    given: list[xr.Dataset] = []
+
+    def looked_at(_, coarse, *__, frames, **___):
+        given.append(coarse)
+        yield SimpleNamespace(pr=np.zeros((1, len(frames), 16, 16), np.float32))
+
+    monkeypatch.setattr("stvd.systems.downscale", looked_at)
+    for calls in (2, 40, 80):
+        how = SamplerConfig(steps=calls)
+        reads = WindowLattice(length=model.window, rule=how.windows).reads(part.frames, calls)
+        sampled(model, part, 1, 5, how, ENGINE).load()
+        xr.testing.assert_identical(given[-1].load(), whole.coarse.sel(time=given[-1]["time"]))
+        found = part.axis.locate(given[-1]["time"])
+        assert {*reads} & {*part.record} <= {*found.tolist()}
+    assert given[0] is part.coarse
+    assert given[1].sizes["time"] < given[2].sizes["time"] == 200
 
 
 @pytest.fixture
