@@ -74,6 +74,9 @@ def info(
     ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Of a window of --preset.")] = None,
     inputs: Annotated[int | None, typer.Option(min=1, help="Channels of --preset.")] = None,
+    calls: Annotated[
+        int | None, typer.Option(min=1, help="Of the denoiser in a sample of --preset.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print --preset as JSON.")] = False,
 ) -> None:
     """List the records that can be used, describe one, or say what a size of the model costs.
@@ -81,7 +84,7 @@ def info(
     - `stvd info`
     - `stvd info gcm_demo`
     - `stvd info --preset paper --json`
-    - `stvd info --preset small --size 160 320 --inputs 2`
+    - `stvd info --preset small --size 160 320 --inputs 2 --calls 10`
     """
     with told():
         if preset:
@@ -89,14 +92,14 @@ def info(
                 raise ValueError("info describes a record or a preset, not both")
             from flows.cost import as_json, cost, table
 
-            found = cost(preset, inputs=inputs, frames=frames, size=size)
+            found = cost(preset, inputs=inputs, frames=frames, size=size, calls=calls)
             if json:
                 typer.echo(as_json(preset, found))
             else:
                 console.print(table(preset, found))
             return
-        if json or size or frames or inputs:
-            raise ValueError("--size, --frames, --inputs and --json go with --preset NAME")
+        if json or size or frames or inputs or calls:
+            raise ValueError("--size, --frames, --inputs, --calls and --json go with --preset NAME")
         from flows import listing
 
         settings = Settings()

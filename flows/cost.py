@@ -8,6 +8,7 @@ from rich.table import Table
 
 from stvd.complexity import Complexity
 from stvd.model.presets import PRESETS, preset
+from stvd.sampling import SamplerConfig
 
 
 def cost(
@@ -16,10 +17,17 @@ def cost(
     inputs: int | None = None,
     frames: int | None = None,
     size: tuple[int, int] | None = None,
+    calls: int | None = None,
 ) -> Complexity:
-    """Cost of a window of a preset; None is what the preset was published or is shipped for."""
+    """Cost of a window of a preset; None is what the preset was published or is shipped for.
+
+    Parameters
+    ----------
+    calls : of the denoiser in a sample; None is those of the default sampler
+    """
     model = preset(name, inputs, frames)
-    return Complexity.of(model, size or PRESETS[name].size)
+    sampler = SamplerConfig() if calls is None else SamplerConfig(steps=calls)
+    return Complexity.of(model, size or PRESETS[name].size, sampler=sampler)
 
 
 def as_json(name: str, found: Complexity) -> str:

@@ -5,14 +5,18 @@ The records lie beside the checkout; where they do not, there is nothing to test
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stvd.checkpoint import Card
+from stvd.checkpoint import Card, Checkpoint
 from stvd.diagnostics import diagnose
+from stvd.downscale import downscale
+from stvd.engine import Engine
 from stvd.generate import examine, produce
 from stvd.partition import Partition
 from stvd.product import open_product
 from stvd.production import Production, checkpoint_for
+from stvd.sampling import SamplerConfig
 from stvd.source import Source
 
 ROOT = Path(__file__).parents[1]
@@ -77,3 +81,25 @@ def test_the_global_record_is_a_circle_with_every_predictor():
 def test_the_held_out_radar_events_were_not_trained_on():
     events = Card.read(ROOT / "checkpoints" / "radar").training["events"]
     assert not [name for name in events if "mch" in name]
+
+
+def test_tiles_of_real_rain_meet_without_a_seam(smaller):
+    """Rain of 48 by 192 cells in four tiles, relative to itself in one piece."""
+    source = Source.find("radar_mch_20150515", smaller, str(RECORDS))
+    part = {"y": slice(0, 6)}
+    coarse = source.coarse(range(20)).isel(part).load()
+    grid = source.grid().isel(y=slice(0, 48))
+    radar = Checkpoint.load(ROOT / "checkpoints" / "radar")
+    seams = {}
+    for name, tile, halo in (("whole", 512, 16), ("apart", 48, 0), ("joined", 48, 16)):
+        sampler = SamplerConfig(steps=4, windows="independent", tile=tile, halo=halo)
+        (block,) = downscale(
+            radar, coarse, grid, frames=range(5, 10), members=range(1), seed=1, sampler=sampler,
+            engine=Engine(device="cpu", precision="float32"),
+        )  # fmt: skip
+        change = np.abs(np.diff(block.pr, axis=-1)).mean((0, 1, 2))
+        seam = np.arange(1, change.size + 1) % 48 == 0
+        seams[name] = change[seam].mean() / change[~seam].mean()
+    assert (
+        abs(seams["joined"] / seams["whole"] - 1) < 0.05 < abs(seams["apart"] / seams["whole"] - 1)
+    )

@@ -36,10 +36,21 @@ def test_cost_of_a_preset_as_json():
     }
 
 
+def test_a_sample_costs_what_its_calls_do():
+    flops = {}
+    for calls in (2, 10):
+        asked = f"info --preset tiny --size 16 16 --calls {calls} --json".split()
+        found = json.loads(runner.invoke(app, asked).output)
+        assert found["network_calls"] == calls
+        flops[calls] = found["flops"]["sample"]
+    assert flops[10] - flops[2] == 8 * found["flops"]["denoiser"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("--json", "go with --preset"),
+        ("--calls 3", "go with --preset"),
         ("gcm_demo --preset tiny", "a record or a preset, not both"),
         ("--preset stvd-1 --frames 5", "window = 1, not 5"),
         ("--preset nano", "no preset 'nano'"),
