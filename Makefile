@@ -13,7 +13,7 @@ READY  := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-ui lint format stack constraints clean
+.PHONY: help setup demo test coverage test-ui lint format gcm stack constraints clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,11 @@ lint: $(READY)  ## ruff, mypy and the rule flows -> tasks -> stvd
 format: $(READY)  ## let ruff mend and format the code
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format .
+
+gcm: $(READY)  ## the checkpoint `gcm` from the beginning, into runs/gcm: simulates its records, then trains; hours of a core
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[jcm]'
+	@$(BIN)/python benchmarks/records.py gcm train
+	@$(BIN)/stvd train recipes/gcm.yaml --out runs/gcm $(ARGS)
 
 stack: $(READY)  ## start Prefect, MLflow and workers on this machine; with S3: make stack ARGS=--store
 	@$(BIN)/stvd stack $(ARGS)

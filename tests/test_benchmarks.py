@@ -50,6 +50,20 @@ def test_every_event_is_a_source_or_a_file_with_its_command(benchmark: str):
         assert event in (SPLITS["commands"] if event.endswith(".nc") else known)
 
 
+def test_only_records_that_are_not_there_are_simulated(tmp_path: Path):
+    from records import missing
+
+    commands = missing("gcm", "train", tmp_path)
+    assert list(commands) == [e for e in SPLITS["gcm"]["train"] if e.endswith(".nc")]
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/train_jul.nc").touch()
+    left = missing("gcm", "train", tmp_path)
+    assert {*commands} - {*left} == {"runs/train_jul.nc"}
+    for event, arguments in left.items():
+        assert arguments[:2] == ["simulate", event]
+    assert missing("gcm", "validation") == {}  # it lies in the project
+
+
 def test_parts_of_one_file_are_hours_apart():
     events = [e for part in ("train", "validation", "test") for e in SPLITS["radar"][part]]
     periods = sorted(
