@@ -31,10 +31,14 @@ COLUMNS = {  # score: heading and unit
     "lsd": ("LSD, dB", 1.0),
     "spread_skill": ("spread–skill", 1.0),
     "fss_1mmh_8cells": ("FSS 1 mm/h, 8 cells", 1.0),
+    "fss_5mmh_8cells": ("FSS 5 mm/h, 8 cells", 1.0),
+    "p99_9_ratio": ("P99.9 ratio", 1.0),
     "p99_99_ratio": ("P99.99 ratio", 1.0),
+    "p99_999_ratio": ("P99.999 ratio", 1.0),
     "lag1_error": ("lag-1 error", 1.0),
     "transition_error": ("wet–dry error", 1.0),
     "seam_ratio_relative": ("window seam", 1.0),
+    "tile_seam_ratio_relative": ("tile seam", 1.0),
     "block_violation": ("block means", 1.0),
 }
 COMPARED = ("crps_fair", "pe")
