@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 import yaml
 from rain_samples import area, axis, rain, record
@@ -189,20 +188,7 @@ def test_a_variant_is_the_recipe_with_its_changes():
     assert base.preset == "tiny"
     assert base.start is None
     assert other.training == base.training.model_copy(update={"mean_weight": 0.0})
-    assert {v: study.sampler_of(v).steps for v in study.variants if v != "as_published"} == {
-        v: 10 for v in study.variants if v != "as_published"
-    }
-    published = study.recipe_of("as_published", 3)
-    one, other = (study.sampler_of(v) for v in ("base", "as_published"))
-    assert (one.conserve, other.conserve) == (True, False)
-    assert (other.solver, published.training.shared_level, published.noise_correlation) == (
-        "ddim",
-        0,
-        0,
-    )
-    rates = np.array([0.0, 1e-6, 1e-4, 1e-2])  # the published log, but for a line
-    found = published.transform.forward(torch.from_numpy(rates)).numpy()
-    np.testing.assert_allclose(found, np.log(rates + 1e-14) - np.log(1e-14), atol=1e-12)
+    assert [study.sampler_of(name).steps for name in study.variants] == [10] * len(study.variants)
 
 
 def test_variants_that_differ_in_sampling_share_a_model():
