@@ -1,6 +1,6 @@
 """Simulate the records of a benchmark that are not there yet, by the commands of `splits.yaml`.
 
-    python benchmarks/records.py gcm train        # April, July and October: two hours of a core
+    python benchmarks/records.py gcm train        # April, July and October: about two hours of a core
     python benchmarks/records.py gcm test
 
 Interrupted, it goes on where it stopped. It needs `pip install 'stvd[jcm]'`.

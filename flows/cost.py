@@ -26,7 +26,7 @@ def cost(
     calls : of the denoiser in a sample; None is those of the default sampler
     """
     model = preset(name, inputs, frames)
-    sampler = SamplerConfig() if calls is None else SamplerConfig(steps=calls)
+    sampler = None if calls is None else SamplerConfig(steps=calls)
     return Complexity.of(model, size or PRESETS[name].size, sampler=sampler)
 
 

@@ -20,6 +20,7 @@ from stvd.noise import RecordNoise
 from stvd.plausibility import ImplausibleSample
 from stvd.sampling import SamplerConfig
 from stvd.tiling import TiledConditioning, TiledSTVD
+from stvd.value_checks import static_values
 from stvd.window_chain import Finished
 
 
@@ -169,12 +170,9 @@ def _require_fit(checkpoint: Checkpoint, coarse: xr.Dataset, grid: xr.Dataset) -
             f"{name} has no {', '.join(missing)}, which checkpoint {checkpoint.name} needs: map them in the "
             "catalog, or use a checkpoint that does without"
         )
-    for static in channels.statics:
-        if gone := int((~np.isfinite(grid[static].values)).sum()):
-            raise ValueError(
-                f"{static} of {name} has {gone} of {grid[static].size} values missing. Fill it in the source: "
-                "sea has height 0 and land fraction 0"
-            )
+    holes = [f for f in static_values(grid[[*channels.statics]]) if f.check == "missing_values"]
+    if holes:
+        raise ValueError("\n".join(map(str, holes)))
     factor = int(coarse.attrs["factor"])
     checkpoint.card.grid.require(
         factor=factor,

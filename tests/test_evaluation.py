@@ -288,12 +288,11 @@ def test_rain_below_zero_is_refused_but_for_a_trace(tmp_path: Path, which: str):
     name = {"fine": "pr", "coarse": "pr_coarse"}[which]
     with xr.open_dataset(path, decode_times=False) as file:
         rain = file[name].copy(deep=True)
-        dry = rain[1, 0, 0] = -1e-6  # 0.0036 mm/h
+        rain[1, 0, 0] = -1e-6  # 0.0036 mm/h
         file.assign({name: rain}).to_netcdf(tmp_path / "trace.nc")
         rain[2, 1, 1] = -1e-4
         file.assign({name: rain}).to_netcdf(tmp_path / "negative.nc")
     event = read_event(tmp_path / "trace.nc")
-    assert dry < 0
     assert (event.truth if which == "fine" else event.coarse["pr"])[1, 0, 0] == 0
     with pytest.raises(CatalogError, match=f"1 values of {which} pr are below 0, down to -0.0001"):
         read_event(tmp_path / "negative.nc")
@@ -309,7 +308,7 @@ def test_a_static_field_with_holes_is_refused_by_those_who_use_it(
         file.assign(orog=heights).to_netcdf(tmp_path / "sea.nc")
     event = read_event(tmp_path / "sea.nc")
     wants = checkpoint(tmp_path / "model", predictors=("tas",), statics=("orog",))
-    with pytest.raises(ValueError, match="orog of sea has 1 of 1024 values missing"):
+    with pytest.raises(ValueError, match="orog of sea_grid has 1 of 1024 values missing"):
         ensemble(wants, event).load()
     assert np.isfinite(ensemble(model, event)).all()
 
